@@ -1,0 +1,135 @@
+/* dp: the ESP/GRE datapath core. Packets and now in, packets with a verdict out. Pure: no socket, clock, thread, allocation or
+ * log on the packet path.
+ *
+ * struct dp is the control side: tables that dp_publish() makes visible to the workers by pointer swap. struct dp_worker is one
+ * thread's mutable state: windows, counters, IV blocks. With one loop both live in one thread.
+ */
+#ifndef ADIT_DP_H
+#define ADIT_DP_H
+
+#include "adit/child.h"
+#include "adit/pkt.h"
+#include "adit/policy.h"
+
+struct dp;
+struct dp_worker;
+
+struct dp_config {
+    struct crypto *crypto;    /* outlives dp */
+    const struct rng *rng;    /* flow-hash seed; outlives dp */
+    uint32_t sender_id;       /* 24 bit, RFC 6054: high bits of every GCM IV */
+    uint32_t max_tunnels, max_sas, max_routes;
+};
+enum rc dp_new(const struct dp_config *config, struct dp **ret) ADIT_MUST_USE;
+void dp_free(struct dp *dp);
+
+/* ---- control side. Changes are seen by workers after dp_publish(). */
+enum rc dp_tunnel_set(struct dp *dp, const struct tunnel_policy *tunnel) ADIT_MUST_USE; /* add, or change in place */
+void dp_tunnel_remove(struct dp *dp, uint32_t tunnel); /* its SAs and routes go too */
+enum rc dp_route_set(struct dp *dp, const struct route_policy *route) ADIT_MUST_USE; /* key: account, prefix, tunnel */
+void dp_route_remove(struct dp *dp, uint32_t account, const struct prefix *prefix, uint32_t tunnel);
+enum rc dp_child_up(struct dp *dp, uint64_t now, const struct child_sa *child) ADIT_MUST_USE; /* copies the keys */
+void dp_child_down(struct dp *dp, uint32_t spi_in);
+void dp_child_moved(struct dp *dp, uint32_t spi_in, const struct path *path, bool udp);
+enum rc dp_publish(struct dp *dp) ADIT_MUST_USE;
+/* The addresses we terminate; anything else is not ours (io filters too), and no inner packet may go to them. */
+enum rc dp_endpoints_set(struct dp *dp, const struct addr *endpoints, size_t n) ADIT_MUST_USE;
+
+/* ---- packet side */
+enum rc dp_worker_new(struct dp *dp, unsigned index, struct dp_worker **ret) ADIT_MUST_USE;
+void dp_worker_free(struct dp_worker *w);
+/* v: up to PKT_BATCH packets, ownership goes in and comes out in ret with a verdict. ret->cap must be >= 64 * n. */
+void dp_from_net(struct dp_worker *w, uint64_t now, struct pkt **v, size_t n, struct pkt_pool *pool, struct pkt_list *ret);
+void dp_from_tun(struct dp_worker *w, uint64_t now, struct pkt **v, size_t n, struct pkt_pool *pool, struct pkt_list *ret);
+
+enum dp_event_type {
+    DP_EVENT_SA_SEEN,     /* first authentic packet on spi_in */
+    DP_EVENT_SA_SOFT,     /* sequence or IV space past its soft limit: rekey */
+    DP_EVENT_SA_HARD,     /* exhausted or expired: no more packets go out */
+    DP_EVENT_PEER_MOVED,  /* an authentic packet on spi_in came from `path`: a nomination, nothing more */
+};
+struct dp_event {
+    enum dp_event_type type;
+    uint32_t spi_in;
+    struct path path;
+};
+size_t dp_events(struct dp_worker *w, struct dp_event *ret, size_t max);
+
+/* ---- counters, by reason */
+#define DP_REASONS(X)                                                                                                 \
+    X(NONE, "none")                                                                                                   \
+    X(SHORT, "short")                      /* shorter than its headers say */                                         \
+    X(GRE_SOURCE, "gre_source")            /* (source, destination) is no GRE tunnel */                               \
+    X(GRE_FLAGS, "gre_flags")              /* reserved bits, routing */                                               \
+    X(GRE_VERSION, "gre_version")                                                                                     \
+    X(GRE_PROTOCOL, "gre_protocol")        /* ethertype other than IPv4, IPv6 */                                      \
+    X(GRE_KEY, "gre_key")                                                                                             \
+    X(GRE_CHECKSUM, "gre_checksum")                                                                                   \
+    X(GRE_SEQUENCE, "gre_sequence")                                                                                   \
+    X(ESP_UNKNOWN_SPI, "esp_unknown_spi")                                                                             \
+    X(ESP_REPLAY, "esp_replay")                                                                                       \
+    X(ESP_INTEGRITY, "esp_integrity")                                                                                 \
+    X(ESP_PADDING, "esp_padding")                                                                                     \
+    X(ESP_NEXT_HEADER, "esp_next_header")                                                                             \
+    X(ESP_DUMMY, "esp_dummy")              /* next header 59: TFC, not an error */                                    \
+    X(ESP_SELECTOR, "esp_selector")        /* inner packet outside the SA's traffic selectors */                      \
+    X(ESP_EXPIRED, "esp_expired")          /* sequence, IV or lifetime exhausted */                                   \
+    X(INNER_VERSION, "inner_version")                                                                                 \
+    X(INNER_LENGTH, "inner_length")                                                                                   \
+    X(INNER_SOURCE, "inner_source")        /* not a source of the account */                                          \
+    X(INNER_DESTINATION, "inner_destination") /* our endpoint, loopback, link-local, multicast */                     \
+    X(INNER_LOOP, "inner_loop")            /* encapsulation or decapsulation loop */                                  \
+    X(ECN, "ecn")                          /* RFC 6040: CE outside, Not-ECT inside */                                 \
+    X(NO_ROUTE, "no_route")                                                                                           \
+    X(NO_SA, "no_sa")                      /* IPsec tunnel without a usable Child SA */                               \
+    X(TOO_BIG, "too_big")                  /* answered by ICMP or counted only */                                     \
+    X(FRAGMENT, "fragment")                                                                                           \
+    X(OFFLOAD, "offload")                  /* malformed super-packet */                                               \
+    X(POOL, "pool")                        /* no buffer left */                                                       \
+    X(SEND, "send")                        /* the kernel refused; counted by io through dp_count_send_drop() */       \
+    X(ICMP_UNMATCHED, "icmp_unmatched")                                                                               \
+    X(ICMP_DONE, "icmp_done")              /* used; nothing to forward */                                             \
+    X(KEEPALIVE, "keepalive")              /* GRE keepalive answered or refused */
+enum dp_reason {
+#define X(id, text) DP_REASON_##id,
+    DP_REASONS(X)
+#undef X
+    DP_REASON_END
+};
+const char *dp_reason_name(enum dp_reason r);
+
+struct dp_counters {
+    uint64_t packets_in, bytes_in;   /* inner packets and bytes, after decapsulation */
+    uint64_t packets_out, bytes_out; /* inner, before encapsulation */
+    uint64_t drops[DP_REASON_END];
+};
+struct dp_tunnel_info {
+    struct dp_counters counters;
+    uint16_t mtu;        /* exact inner MTU now */
+    uint16_t mss4, mss6; /* clamp values */
+    uint16_t path_mtu;
+    bool sendable;       /* GRE: always; IPsec: has an SA to send on */
+    uint64_t last_in;    /* now of the last authentic packet; 0 never */
+};
+bool dp_tunnel_info(const struct dp *dp, uint32_t tunnel, struct dp_tunnel_info *ret);
+struct dp_sa_info {
+    uint64_t packets_in, bytes_in, packets_out, bytes_out;
+    uint64_t seq_in, seq_out; /* highest received; last sent */
+    uint32_t replay_drops, integrity_drops;
+    uint16_t mtu, mss4, mss6;
+    bool sending; /* the SA this tunnel sends on */
+};
+bool dp_sa_info(const struct dp *dp, uint32_t spi_in, struct dp_sa_info *ret);
+/* Drops that belong to no tunnel, and all of them together. */
+void dp_total_info(const struct dp *dp, struct dp_counters *ret);
+void dp_count_send_drop(struct dp_worker *w, uint32_t n);
+
+/* Inner MTU and MSS of an encapsulation (facts in RFC 4303, 2784; docs/limits.md): used by dp, tools and tests. */
+struct dp_overhead {
+    enum tunnel_type type;
+    bool outer_v6, udp, gre_key, gre_checksum, gre_sequence;
+    struct esp_alg alg;
+};
+uint16_t dp_inner_mtu(const struct dp_overhead *o, uint16_t path_mtu);
+
+#endif
