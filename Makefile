@@ -1,0 +1,173 @@
+# adit: see docs/building.md. GNU make.
+#
+#   make                 build/aditd, build/aditctl and the test tools; installs what is missing first
+#   make check           unit and simulation tests (no root)
+#   make test            everything: lint, check, the same under ASan/UBSan, and the lab in network namespaces (root)
+#   make demo            the lab with two tunnels, narrated
+#   make CC=clang BUILD=build/clang ...     another compiler, its own folder
+#   make check ROOMS="base wire" T=test_wire% BUILD=build/mine    part of the tree, part of the tests
+#   ADIT_SETUP=no        install nothing    ADIT_CACHE=DIR   the cache (default .cache)
+
+VERSION := 0.1.0
+
+BUILD   ?= build
+ROOMS   ?= base wire crypto config ike dp health fleet
+PREFIX  ?= /usr/local
+SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
+T       ?= %
+FUZZ_SECONDS ?= 20
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+export CC
+
+CFLAGS ?= -O2 -g
+WERROR ?= -Werror
+WARN   := -Wall -Wextra $(WERROR) -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla \
+          -Wformat=2 -Wundef -Wwrite-strings -Wno-missing-field-initializers
+HARDEN := -fPIE -fstack-protector-strong
+LINK   := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed -Wl,--exclude-libs,ALL -Wl,--gc-sections
+# SAN: sanitizers of this build folder; else fortified.
+SANITIZE := address,undefined
+ifneq ($(SAN),)
+HARDEN += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
+LINK   += $(if $(findstring fuzzer,$(SAN)),-fsanitize=$(SANITIZE),-fsanitize=$(SAN))
+else ifeq ($(COV),)
+HARDEN += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+endif
+ifneq ($(COV),)
+HARDEN += --coverage -O0
+LINK   += --coverage
+endif
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude -DADIT_VERSION='"$(VERSION)"' $(CPPFLAGS) $(CFLAGS) $(WARN) $(HARDEN) \
+             -fno-common -ffunction-sections -fdata-sections -MMD -MP $(PKG_CPPFLAGS)
+LINK_CMD = $(CC) $(CFLAGS) $(HARDEN) $(LINK) $(LDFLAGS) -o $@ $(filter %.o %.a,$^)
+
+objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)))
+progs = $(patsubst $(1)/%.c,$(BUILD)/$(2)/%,$(wildcard $(1)/$(3).c))
+LIB_OBJS  := $(call objs,$(ROOMS:%=src/%/*.c))
+AD_OBJS   := $(call objs,src/io/*.c src/daemon/*.c)
+CTL_OBJS  := $(call objs,src/ctl/*.c)
+HELP_OBJS := $(call objs,tests/unit/lib/*.c tests/sim/lib/*.c)
+ADITD     := $(if $(AD_OBJS),$(BUILD)/aditd)
+ADITCTL   := $(if $(CTL_OBJS),$(BUILD)/aditctl)
+UNIT      := $(filter $(BUILD)/tests/$(T),$(call progs,tests/unit,tests,test_*) $(call progs,tests/sim,tests,sim_*))
+TOOLS     := $(call progs,tests/tools,tests,*)
+BENCH     := $(call progs,tests/bench,bench,*)
+FUZZ      := $(call progs,tests/fuzz,tests,fuzz_*)
+ASAN_MAKE := $(MAKE) --no-print-directory BUILD=$(BUILD)/asan SAN=$(SANITIZE)
+ASAN_UNIT  = $(UNIT:$(BUILD)/%=$(BUILD)/asan/%)
+
+.PHONY: all programs tests check test demo bench fuzz lint asan asan-tests cov install clean soak FORCE
+all: programs $(TOOLS)
+programs: $(BUILD)/libadit.a $(ADITD) $(ADITCTL)
+tests: programs $(UNIT)
+
+# What this machine has; made anew by set-up when missing or outdated. Every goal but clean stands on it.
+ifneq ($(MAKECMDGOALS),clean)
+include $(BUILD)/config.mk
+endif
+$(BUILD)/config.mk: conf/setup/deps conf/setup/libcrypto conf/setup/config
+	@conf/setup/deps build && conf/setup/libcrypto
+	@mkdir -p $(@D) && conf/setup/config >$@.new && mv $@.new $@
+
+$(BUILD)/obj/%.o: %.c Makefile $(BUILD)/config.mk
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(BUILD)/libadit.a: $(LIB_OBJS)
+	@echo "  AR    $@"
+	@rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/aditd: $(AD_OBJS) $(BUILD)/libadit.a
+	@echo "  LD    $@"
+	@$(LINK_CMD) $(CORE_LIBS) $(IO_LIBS) $(CTL_LIBS)
+
+$(BUILD)/aditctl: $(CTL_OBJS) $(BUILD)/libadit.a
+	@echo "  LD    $@"
+	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS)
+
+# Test programs link the pure library as it is: no stubs.
+.SECONDEXPANSION:
+$(BUILD)/tests/test_% $(BUILD)/tests/sim_% $(BUILD)/bench/%: \
+    $$(call objs,tests/*/$$(@F).c) $(HELP_OBJS) $(BUILD)/libadit.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS) $(TEST_LIBS) -lz
+
+# The tools take hostile input: they are always the sanitized build.
+ifneq ($(SAN),)
+$(TOOLS): $(BUILD)/tests/%: $(BUILD)/obj/tests/tools/%.o $(HELP_OBJS) $(BUILD)/libadit.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS) $(TEST_LIBS) -lz
+else
+$(TOOLS): FORCE
+	+@$(ASAN_MAKE) $(@:$(BUILD)/%=$(BUILD)/asan/%)
+	@mkdir -p $(@D) && ln -sf ../asan/tests/$(@F) $@
+endif
+
+$(FUZZ): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/libadit.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(LINK_CMD) -fsanitize=fuzzer $(CORE_LIBS)
+
+check: tests
+	@tests/run $(UNIT)
+
+asan-tests:
+	+@$(ASAN_MAKE) tests
+asan: asan-tests
+	@tests/run $(ASAN_UNIT)
+
+lint: programs
+	@conf/setup/deps lint
+	@BUILD=$(BUILD) tests/run 600@tests/lint/run
+
+# A part that does not build is a failed test, not the end of the run.
+test:
+	@conf/setup/deps build test lint
+	-@$(MAKE) -k --no-print-directory all tests
+	-+@$(MAKE) -k --no-print-directory asan-tests
+	@BUILD=$(BUILD) tests/run 600@tests/lint/run $(UNIT) $(ASAN_UNIT) "1800@$(SUDO) tests/netns/run"
+
+demo: programs
+	@conf/setup/deps build test
+	@$(SUDO) tests/netns/demo
+
+soak: programs
+	@conf/setup/deps build test
+	@$(SUDO) tests/netns/soak
+
+bench: programs $(BENCH)
+	@for b in $(BENCH); do $$b || exit 1; done
+
+fuzz:
+	@conf/setup/deps lint
+	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/fuzz SAN=fuzzer-no-link,$(SANITIZE) fuzz-run
+.PHONY: fuzz-run
+fuzz-run: $(FUZZ)
+	@for f in $(FUZZ); do n=$${f##*/}; mkdir -p $(BUILD)/corpus/$$n; echo "  FUZZ  $$n $(FUZZ_SECONDS) s"; \
+	  $$f -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=2048 -artifact_prefix=$(BUILD)/$$n- -print_final_stats=1 \
+	    $(BUILD)/corpus/$$n $$(ls -d tests/fuzz/corpus/$$n 2>/dev/null) >$(BUILD)/$$n.log 2>&1 \
+	    && sed -n 's/^stat::number_of_executed_units: */        units /p' $(BUILD)/$$n.log \
+	    || { tail -n 30 $(BUILD)/$$n.log; exit 1; }; done
+
+cov:
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/cov COV=1 tests check
+	@tests/cov $(BUILD)/cov
+
+install: programs
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,sbin bin lib/systemd/system share/doc/adit/examples)
+	install -m 755 $(BUILD)/aditd $(DESTDIR)$(PREFIX)/sbin/
+	install -m 755 $(BUILD)/aditctl $(DESTDIR)$(PREFIX)/bin/
+	for f in $(wildcard conf/*.service conf/*.socket); do install -m 644 $$f $(DESTDIR)$(PREFIX)/lib/systemd/system/; done
+	install -m 644 LICENSE $(wildcard README.md) $(DESTDIR)$(PREFIX)/share/doc/adit/
+	for f in $(wildcard conf/*.yaml conf/*.conf); do install -m 644 $$f $(DESTDIR)$(PREFIX)/share/doc/adit/examples/; done
+	for f in $(wildcard docs/man/*.[1-8]); do install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$${f##*.} $$f; done
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(wildcard $(BUILD)/obj/src/*/*.d $(BUILD)/obj/tests/*/*.d $(BUILD)/obj/tests/*/lib/*.d)
