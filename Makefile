@@ -51,7 +51,8 @@ CTL_OBJS  := $(call objs,src/ctl/*.c)
 HELP_OBJS := $(call objs,tests/unit/lib/*.c tests/sim/lib/*.c)
 ADITD     := $(if $(AD_OBJS),$(BUILD)/aditd)
 ADITCTL   := $(if $(CTL_OBJS),$(BUILD)/aditctl)
-UNIT      := $(filter $(BUILD)/tests/$(T),$(call progs,tests/unit,tests,test_*) $(call progs,tests/sim,tests,sim_*))
+SUITES    := $(call progs,tests/unit,tests,test_*) $(call progs,tests/sim,tests,sim_*)
+UNIT      := $(filter $(BUILD)/tests/$(T),$(SUITES))
 TOOLS     := $(call progs,tests/tools,tests,*)
 BENCH     := $(call progs,tests/bench,bench,*)
 FUZZ      := $(call progs,tests/fuzz,tests,fuzz_*)
@@ -90,8 +91,7 @@ $(BUILD)/aditctl: $(CTL_OBJS) $(BUILD)/libadit.a
 
 # Test programs link the pure library as it is: no stubs.
 .SECONDEXPANSION:
-$(BUILD)/tests/test_% $(BUILD)/tests/sim_% $(BUILD)/bench/%: \
-    $$(call objs,tests/*/$$(@F).c) $(HELP_OBJS) $(BUILD)/libadit.a
+$(SUITES) $(BENCH): $$(call objs,tests/*/$$(@F).c) $(HELP_OBJS) $(BUILD)/libadit.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
 	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS) $(TEST_LIBS) -lz
@@ -170,4 +170,5 @@ install: programs
 clean:
 	rm -rf $(BUILD)
 
+.SECONDARY:
 -include $(wildcard $(BUILD)/obj/src/*/*.d $(BUILD)/obj/tests/*/*.d $(BUILD)/obj/tests/*/lib/*.d)
