@@ -9,7 +9,7 @@
 #include "adit/base.h"
 
 enum encr_id { ENCR_NULL = 11, ENCR_AES_CBC = 12, ENCR_AES_GCM_16 = 20 };
-enum prf_id { PRF_HMAC_SHA2_256 = 5, PRF_HMAC_SHA2_384 = 6, PRF_HMAC_SHA2_512 = 7 };
+enum prf_id { PRF_HMAC_SHA1 = 2 /* test vectors only, never offered */, PRF_HMAC_SHA2_256 = 5, PRF_HMAC_SHA2_384 = 6, PRF_HMAC_SHA2_512 = 7 };
 enum integ_id {
     INTEG_NONE = 0,
     INTEG_HMAC_SHA1_96 = 2,
@@ -59,7 +59,8 @@ size_t crypto_prf_size(uint16_t prf); /* 0: unknown */
 enum rc crypto_prf(struct crypto *c, uint16_t prf, struct span key, const struct span *parts, size_t n_parts,
                    uint8_t *ret) ADIT_MUST_USE;
 enum rc crypto_prf_plus(struct crypto *c, uint16_t prf, struct span key, const struct span *parts, size_t n_parts,
-                        uint8_t *ret, size_t n_ret) ADIT_MUST_USE; /* n_ret <= 255 * size */
+                        uint8_t *ret, size_t n_ret) ADIT_MUST_USE; /* n_ret <= 255 * size: RC_RANGE; on RC_CRYPTO
+                                                                     ret is wiped */
 
 /* ---- key exchange. Public values as they stand in the KE payload: MODP left-padded to the modulus, ECP x|y without
  * 0x04, ML-KEM encapsulation key from the initiator and ciphertext from the responder. Secrets: MODP left-padded, ECP x
@@ -98,7 +99,8 @@ bool crypto_sk_sizes(struct sk_alg alg, struct sk_sizes *ret); /* false: not a u
 enum rc crypto_sk_seal(struct crypto *c, struct sk_alg alg, const uint8_t *key_e, const uint8_t *key_a, uint8_t *msg,
                        size_t aad_len, size_t text_len, uint64_t iv) ADIT_MUST_USE;
 enum rc crypto_sk_open(struct crypto *c, struct sk_alg alg, const uint8_t *key_e, const uint8_t *key_a, uint8_t *msg,
-                       size_t aad_len, size_t text_len) ADIT_MUST_USE; /* RC_AUTH: msg is unchanged */
+                       size_t aad_len, size_t text_len) ADIT_MUST_USE; /* RC_AUTH: msg is unchanged. RC_SYNTAX: authentic, but
+                                                                 not whole blocks. */
 
 /* ---- ESP, in batches (RFC 4303, 4106, 3602, 2404, 4868). */
 struct esp_alg {
@@ -110,7 +112,9 @@ struct esp_sizes {
     uint8_t iv, icv, align; /* align: of payload + padding + 2 */
 };
 bool crypto_esp_sizes(struct esp_alg alg, struct esp_sizes *ret);
-struct esp_key; /* expanded key of one direction; immutable after creation, may be shared by threads */
+/* Expanded key of one direction; immutable after creation, may be used by all threads. Made and freed by the thread of c,
+ * which must outlive it. keymat: exactly key_e + key_a octets, else RC_RANGE. */
+struct esp_key;
 enum rc crypto_esp_key_new(struct crypto *c, struct esp_alg alg, struct span keymat, struct esp_key **ret) ADIT_MUST_USE;
 void crypto_esp_key_free(struct esp_key *k);
 size_t crypto_esp_key_bytes(const struct esp_key *k);
@@ -118,7 +122,7 @@ struct esp_op {
     const struct esp_key *key;
     uint8_t *pkt;      /* SPI | sequence | IV | text | ICV, without gaps; IV already written when sealing */
     uint32_t text_len; /* payload + padding + 2 */
-    enum rc rc;        /* set by the call: RC_OK or RC_AUTH */
+    enum rc rc;        /* set by the call: RC_OK, RC_AUTH; RC_RANGE (seal: text_len not aligned) and RC_CRYPTO are bugs */
 };
 /* The IV of one packet for CBC; GCM's is the caller's sender id + counter. Draws from a per-context fast generator. */
 void crypto_esp_cbc_iv(struct crypto *c, uint8_t ret[16]);

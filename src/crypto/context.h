@@ -1,0 +1,45 @@
+/* crypto/context: what one thread needs of the libraries, fetched once. OpenSSL lives in a library context of its own,
+ * so nothing here depends on process-wide state, an openssl.cnf or what another library does with OpenSSL. */
+#ifndef ADIT_CRYPTO_CONTEXT_H
+#define ADIT_CRYPTO_CONTEXT_H
+
+#include <openssl/evp.h>
+#include <openssl/provider.h>
+
+#include "algs.h"
+
+#define IV_POOL 1024
+
+struct esp_backend;
+
+struct crypto {
+    struct rng rng;
+    OSSL_LIB_CTX *lib;
+    OSSL_PROVIDER *algorithms, *entropy; /* entropy: only where rng was given */
+    EVP_MD *md[HASHES];
+    EVP_MD_CTX *md_ctx[HASHES]; /* for one digest at a time */
+    EVP_MAC_CTX *hmac[HASHES];  /* keeps the last key's pads until the next use */
+    EVP_CIPHER_CTX *cipher[CIPHERS];
+    struct { /* CBC IVs: fast key erasure, iv.c */
+        uint8_t key[32];
+        uint8_t b[IV_POOL];
+        size_t left;
+    } iv;
+    struct {
+        const struct esp_backend *gcm, *hmac; /* who does AEAD and who encrypt-then-MAC */
+        struct arena *mb_keys, *ossl_keys;
+        struct IMB_MGR *mb; /* NULL: not built in, or not on this processor */
+        const char *mb_name;
+    } esp;
+};
+
+/* RC_CRYPTO, with OpenSSL's error queue emptied: nobody reads it, and it would grow stale. */
+enum rc crypto_failed(void);
+
+/* HMAC of the concatenated parts; ret takes the whole output. */
+enum rc hmac_parts(struct crypto *c, enum hash hash, struct span key, const struct span *parts, size_t n_parts,
+                   uint8_t ret[HASH_MAX]) ADIT_MUST_USE;
+
+void iv_pool_seed(struct crypto *c);
+
+#endif
