@@ -174,7 +174,7 @@ clean:
 format: # FILES="...": some only
 	@clang-format -i $(or $(FILES),$(wildcard include/adit/*.h $(addprefix src/*/,*.[ch]) $(addprefix tests/*/,*.[ch] lib/*.[ch])))
 print-flags: # for tests/lint/tidy
-	@echo '$(filter-out -MMD -MP,$(ALL_CFLAGS))'
+	@echo '$(filter-out -MMD -MP -DADIT_VERSION%,$(ALL_CFLAGS))'
 
 .SECONDARY:
 -include $(wildcard $(BUILD)/obj/src/*/*.d $(BUILD)/obj/tests/*/*.d $(BUILD)/obj/tests/*/lib/*.d)
