@@ -56,7 +56,7 @@ UNIT      := $(filter $(BUILD)/tests/$(T),$(SUITES))
 TOOLS     := $(call progs,tests/tools,tests,*)
 BENCH     := $(call progs,tests/bench,bench,*)
 FUZZ      := $(call progs,tests/fuzz,tests,fuzz_*)
-ASAN_MAKE := $(MAKE) --no-print-directory BUILD=$(BUILD)/asan SAN=$(SANITIZE)
+ASAN_MAKE := $(MAKE) -s --no-print-directory BUILD=$(BUILD)/asan SAN=$(SANITIZE)
 ASAN_UNIT  = $(UNIT:$(BUILD)/%=$(BUILD)/asan/%)
 
 .PHONY: all programs tests check test demo bench fuzz lint asan asan-tests cov install clean soak FORCE
