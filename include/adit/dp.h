@@ -24,21 +24,28 @@ enum rc dp_new(const struct dp_config *config, struct dp **ret) ADIT_MUST_USE;
 void dp_free(struct dp *dp);
 
 /* ---- control side. Changes are seen by workers after dp_publish(). */
-enum rc dp_tunnel_set(struct dp *dp, const struct tunnel_policy *tunnel) ADIT_MUST_USE; /* add, or change in place */
+/* Add, or change in place. RC_UNSUPPORTED: `protect` (GRE inside ESP); RC_RANGE: addresses that do not fit each other;
+ * RC_LIMIT: the handle is not below max_tunnels. */
+enum rc dp_tunnel_set(struct dp *dp, const struct tunnel_policy *tunnel) ADIT_MUST_USE;
 void dp_tunnel_remove(struct dp *dp, uint32_t tunnel); /* its SAs and routes go too */
 enum rc dp_route_set(struct dp *dp, const struct route_policy *route) ADIT_MUST_USE; /* key: account, prefix, tunnel */
 void dp_route_remove(struct dp *dp, uint32_t account, const struct prefix *prefix, uint32_t tunnel);
-enum rc dp_child_up(struct dp *dp, uint64_t now, const struct child_sa *child) ADIT_MUST_USE; /* copies the keys */
+/* Copies the keys. RC_ABSENT: no such IPsec tunnel; RC_EXISTS: spi_in is taken; RC_LIMIT: max_sas; RC_UNSUPPORTED: transport
+ * mode, unknown algorithm. */
+enum rc dp_child_up(struct dp *dp, uint64_t now, const struct child_sa *child) ADIT_MUST_USE;
 void dp_child_down(struct dp *dp, uint32_t spi_in);
 void dp_child_moved(struct dp *dp, uint32_t spi_in, const struct path *path, bool udp);
+/* RC_EXISTS: two GRE tunnels have one endpoint pair and no distinct keys; RC_NOMEM. Either way the old tables stay. */
 enum rc dp_publish(struct dp *dp) ADIT_MUST_USE;
-/* The addresses we terminate; anything else is not ours (io filters too), and no inner packet may go to them. */
+/* The addresses we terminate, besides the endpoints of the tunnels themselves; anything else is not ours (io filters too), and
+ * no inner packet may go to them. */
 enum rc dp_endpoints_set(struct dp *dp, const struct addr *endpoints, size_t n) ADIT_MUST_USE;
 
 /* ---- packet side */
 enum rc dp_worker_new(struct dp *dp, unsigned index, struct dp_worker **ret) ADIT_MUST_USE;
 void dp_worker_free(struct dp_worker *w);
-/* v: up to PKT_BATCH packets, ownership goes in and comes out in ret with a verdict. ret->cap must be >= 64 * n. */
+/* v: up to PKT_BATCH packets, ownership goes in and comes out in ret with a verdict. ret->cap must be >= 64 * n: a packet that
+ * finds ret full goes back to the pool and counts as POOL. */
 void dp_from_net(struct dp_worker *w, uint64_t now, struct pkt **v, size_t n, struct pkt_pool *pool, struct pkt_list *ret);
 void dp_from_tun(struct dp_worker *w, uint64_t now, struct pkt **v, size_t n, struct pkt_pool *pool, struct pkt_list *ret);
 
@@ -59,6 +66,7 @@ size_t dp_events(struct dp_worker *w, struct dp_event *ret, size_t max);
 #define DP_REASONS(X)                                                                                                 \
     X(NONE, "none")                                                                                                   \
     X(SHORT, "short")                      /* shorter than its headers say */                                         \
+    X(OUTER_DESTINATION, "outer_destination") /* not one of our endpoints */                                          \
     X(GRE_SOURCE, "gre_source")            /* (source, destination) is no GRE tunnel */                               \
     X(GRE_FLAGS, "gre_flags")              /* reserved bits, routing */                                               \
     X(GRE_VERSION, "gre_version")                                                                                     \
@@ -120,7 +128,7 @@ struct dp_sa_info {
     bool sending; /* the SA this tunnel sends on */
 };
 bool dp_sa_info(const struct dp *dp, uint32_t spi_in, struct dp_sa_info *ret);
-/* Drops that belong to no tunnel, and all of them together. */
+/* Everything together: all tunnels, and the drops that belong to none. */
 void dp_total_info(const struct dp *dp, struct dp_counters *ret);
 void dp_count_send_drop(struct dp_worker *w, uint32_t n);
 
@@ -128,8 +136,10 @@ void dp_count_send_drop(struct dp_worker *w, uint32_t n);
 struct dp_overhead {
     enum tunnel_type type;
     bool outer_v6, udp, gre_key, gre_checksum, gre_sequence;
+    enum { GRE_IN_ESP_NONE, GRE_IN_ESP_TRANSPORT, GRE_IN_ESP_TUNNEL } gre_in_esp; /* type IPSEC that carries GRE */
     struct esp_alg alg;
 };
+/* 0: the combination is unknown, or nothing fits. */
 uint16_t dp_inner_mtu(const struct dp_overhead *o, uint16_t path_mtu);
 
 #endif

@@ -77,6 +77,7 @@ struct tunnel_policy {
 
     /* GRE */
     bool has_key, checksum, sequence, keepalive;
+    bool sequence_check;               /* drop received packets whose sequence number went back */
     uint32_t key;
     bool check_sources;                /* inner source must be in `sources` */
     const struct prefix *sources;      /* account's route prefixes, interface subnets, allow_sources; borrowed */
