@@ -40,7 +40,7 @@ LAB_PSK='correct-horse-battery-staple-2741'
 LAB_PROPOSAL_HYBRID=aes256gcm16-prfsha384-ecp384-ke1_mlkem768
 LAB_PROPOSAL_CLASSIC=aes256gcm16-prfsha384-ecp384
 LAB_ESP=aes256gcm16
-LAB_TOOLS='ip nsenter unshare ethtool tcpdump tshark iperf3 ping jq python3 flock mmdebstrap'
+LAB_TOOLS='ip nsenter unshare ethtool tcpdump iperf3 ping jq python3 flock mmdebstrap'
 
 lab_say() { printf '%s\n' "$*" >&2; }
 lab_fail() { lab_say "lab: $*"; return 1; }
@@ -573,14 +573,12 @@ lab_capture_end() {
     lab_stop "capture-$1" INT >/dev/null
     printf '%s\n' "$LAB_DIR/$1.pcap"
 }
-# lab_captured NAME FILTER [FIELD...]: what tshark sees in a capture that was ended.
+# lab_captured NAME FILTER [FIELD...]: what tshark sees in a capture that was ended. The peers' tshark: the one of
+# Debian 12 calls IKE_INTERMEDIATE "Unknown 43".
 lab_captured() {
-    local file=$LAB_DIR/$1.pcap filter=$2 fields=() f
+    local name=$1 filter=$2 fields=() f
     shift 2
     for f; do fields+=(-e "$f"); done
-    if [ ${#fields[@]} = 0 ]; then
-        tshark -n -r "$file" -Y "$filter" 2>/dev/null
-    else
-        tshark -n -r "$file" -Y "$filter" -T fields "${fields[@]}" 2>/dev/null
-    fi
+    [ ${#fields[@]} = 0 ] || fields=(-T fields "${fields[@]}")
+    lab_inroot "$LAB_DIR" env HOME=/tmp tshark -n -r "/lab/$name.pcap" -Y "$filter" "${fields[@]}" 2>/dev/null
 }
