@@ -270,6 +270,8 @@ bool prefix_contains(const struct prefix *p, const struct addr *a);
 bool prefix_overlaps(const struct prefix *a, const struct prefix *b);
 bool prefix_equal(const struct prefix *a, const struct prefix *b);
 const char *prefix_text(const struct prefix *p, char ret[PREFIX_TEXT]);
+/* The prefix that holds exactly first..last; RC_RANGE when no single one does. */
+enum rc prefix_of_range(const struct addr *first, const struct addr *last, struct prefix *ret) ADIT_MUST_USE;
 
 /* ---- randomness: always injected -------------------------------------------------------------- */
 

@@ -125,6 +125,20 @@ bool prefix_equal(const struct prefix *a, const struct prefix *b)
     return a->len == b->len && addr_equal(&a->addr, &b->addr);
 }
 
+enum rc prefix_of_range(const struct addr *first, const struct addr *last, struct prefix *ret)
+{
+    struct prefix p = {.addr = *first, .len = full_length(first)};
+    if (first->family != last->family)
+        return RC_RANGE;
+    while (p.len && !prefix_contains(&p, last))
+        p.len--;
+    for (unsigned i = 0; i < addr_size(first); i++) /* first: host bits all zero; last: all one */
+        if ((first->b[i] & ~mask_byte(p.len, i)) || (last->b[i] | mask_byte(p.len, i)) != 0xff)
+            return RC_RANGE;
+    *ret = p;
+    return RC_OK;
+}
+
 const char *prefix_text(const struct prefix *p, char ret[PREFIX_TEXT])
 {
     char a[ADDR_TEXT];
