@@ -13,7 +13,9 @@ VERSION := 0.1.0
 BUILD   ?= build
 ROOMS   ?= base wire crypto config ike dp health fleet
 PREFIX  ?= /usr/local
-SUDO    := $(if $(filter 0,$(shell id -u)),,sudo)
+AS_ROOT := $(strip $(if $(filter 0,$(shell id -u)),,sudo) env ADIT_CACHE=$(abspath $(or $(ADIT_CACHE),.cache)) BUILD=$(BUILD))
+# A make that a target starts uses all processors, unless the caller said how many.
+SUBMAKE  = $(MAKE) -s --no-print-directory $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 T       ?= %
 FUZZ_SECONDS ?= 20
 ifeq ($(origin CC),default)
@@ -56,7 +58,7 @@ UNIT      := $(filter $(BUILD)/tests/$(T),$(SUITES))
 TOOLS     := $(call progs,tests/tools,tests,*)
 BENCH     := $(call progs,tests/bench,bench,*)
 FUZZ      := $(call progs,tests/fuzz,tests,fuzz_*)
-ASAN_MAKE := $(MAKE) -s --no-print-directory BUILD=$(BUILD)/asan SAN=$(SANITIZE)
+ASAN_MAKE = $(SUBMAKE) BUILD=$(BUILD)/asan SAN=$(SANITIZE)
 ASAN_UNIT  = $(UNIT:$(BUILD)/%=$(BUILD)/asan/%)
 
 .PHONY: all programs tests check test demo bench fuzz lint asan asan-tests cov install clean soak FORCE
@@ -128,24 +130,26 @@ lint: programs
 # A part that does not build is a failed test, not the end of the run.
 test:
 	@conf/setup/deps build test lint
-	-@$(MAKE) -k --no-print-directory all tests
-	-+@$(MAKE) -k --no-print-directory asan-tests
-	@BUILD=$(BUILD) tests/run 600@tests/lint/run $(UNIT) $(ASAN_UNIT) "1800@$(SUDO) tests/netns/run"
+	-+@$(SUBMAKE) -k all tests
+	-+@$(SUBMAKE) -k asan-tests
+	@BUILD=$(BUILD) tests/run 600@tests/lint/run $(UNIT) $(ASAN_UNIT) "1800@$(AS_ROOT) tests/netns/run"
 
-demo: programs
+demo:
 	@conf/setup/deps build test
-	@$(SUDO) tests/netns/demo
+	+@$(SUBMAKE) programs
+	@$(AS_ROOT) tests/netns/demo
 
-soak: programs
+soak:
 	@conf/setup/deps build test
-	@$(SUDO) tests/netns/soak
+	+@$(SUBMAKE) programs
+	@$(AS_ROOT) tests/netns/soak
 
 bench: programs $(BENCH)
 	@for b in $(BENCH); do $$b || exit 1; done
 
 fuzz:
 	@conf/setup/deps lint
-	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/fuzz SAN=fuzzer-no-link,$(SANITIZE) fuzz-run
+	+@$(SUBMAKE) CC=clang BUILD=$(BUILD)/fuzz SAN=fuzzer-no-link,$(SANITIZE) fuzz-run
 .PHONY: fuzz-run
 fuzz-run: $(FUZZ)
 	@for f in $(FUZZ); do n=$${f##*/}; mkdir -p $(BUILD)/corpus/$$n; echo "  FUZZ  $$n $(FUZZ_SECONDS) s"; \
@@ -155,7 +159,7 @@ fuzz-run: $(FUZZ)
 	    || { tail -n 30 $(BUILD)/$$n.log; exit 1; }; done
 
 cov:
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/cov COV=1 tests check
+	+@$(SUBMAKE) BUILD=$(BUILD)/cov COV=1 check
 	@tests/cov $(BUILD)/cov
 
 install: programs
