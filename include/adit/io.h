@@ -65,10 +65,14 @@ void io_loop_stop(struct io_loop *loop); /* deferred: the round ends first */
  * Received: a datagram to an address that is none of `endpoints` is ignored and counted. Sent: from exactly the source the
  * packet or path names. Every buffer handed over has PKT_HEADROOM in front. */
 struct io_outer;
-struct io_outer_config {
+struct io_outer_want {            /* what a reload may change */
     const struct addr *endpoints; /* copied */
     size_t n_endpoints;
-    bool gre, esp, ike;           /* which sockets: GRE tunnels exist; IPsec tunnels exist (raw 50; UDP 500 and 4500) */
+    bool gre;   /* GRE tunnels exist: raw 47 */
+    bool ipsec; /* IPsec tunnels exist: raw 50, UDP 500 and 4500 */
+};
+struct io_outer_config {
+    struct io_outer_want want;
     uint16_t ike_port, natt_port; /* 0: 500, 4500 */
     uint32_t mark;                /* SO_MARK; 0 none */
     const char *device;           /* SO_BINDTODEVICE; NULL none */
@@ -82,7 +86,9 @@ struct io_outer_config {
 enum rc io_outer_open(struct io_loop *loop, const struct io_outer_config *config, struct io_outer **ret,
                       struct io_error *ret_error) ADIT_MUST_USE;
 void io_outer_close(struct io_outer *outer);
-enum rc io_outer_endpoints_set(struct io_outer *outer, const struct addr *endpoints, size_t n) ADIT_MUST_USE;
+/* Opens what is wanted and not open, closes what is not wanted any more; on failure all is as before. */
+enum rc io_outer_set(struct io_outer *outer, const struct io_outer_want *want,
+                     struct io_error *ret_error) ADIT_MUST_USE;
 /* Packets with verdict PKT_TO_GRE, PKT_TO_ESP or PKT_TO_NATT, as pkt.outer says. They stay the caller's. Never blocks: returns
  * how many the kernel refused (for dp_count_send_drop()); other verdicts are refused too. */
 size_t io_outer_send(struct io_outer *outer, struct pkt *const *v, size_t n);
@@ -130,7 +136,6 @@ struct io_tun_config {
     bool create;        /* make the namespace (as `ip netns add` does) when it does not exist */
     const char *device; /* at most 15 octets; must not exist there */
     unsigned queues;    /* 1 .. IO_QUEUES_MAX */
-    bool offload;       /* each packet behind a virtio header; needs a reader that splits super-packets */
     uint32_t account;   /* goes into every pkt read */
 };
 /* helper: may be NULL when netns is NULL. Blocks for the helper's answer, 5 s at most. RC_ABSENT: no such namespace;
@@ -167,16 +172,15 @@ enum rc io_route_add(struct io_tun *tun, const struct io_route *route,
 enum rc io_route_remove(struct io_tun *tun, const struct io_route *route, struct io_error *ret_error) ADIT_MUST_USE;
 /* Remove our protocol's routes from the namespace, whatever device they name: leftovers never survive a restart. */
 enum rc io_routes_flush(struct io_tun *tun, struct io_error *ret_error) ADIT_MUST_USE;
-bool io_address_is_local(const struct addr *address); /* assigned in the daemon's own namespace */
-
-/* ---- host.c: things on the host that break a userspace endpoint. Best effort, at start. */
+/* What in the account's namespace keeps packets from flowing: strict rp_filter for all devices, IPv6 forwarding off. */
 struct io_hazard {
     char text[320]; /* what it is, what it does, the remedy */
 };
-struct io_hazard_query {
-    bool gre, esp, ike; /* what this daemon is going to terminate */
-};
-size_t io_host_hazards(const struct io_hazard_query *query, struct io_hazard *ret, size_t max);
+size_t io_tun_hazards(struct io_tun *tun, struct io_hazard *ret, size_t max);
+bool io_address_is_local(const struct addr *address); /* assigned in the daemon's own namespace */
+
+/* ---- host.c: things on the host that break a userspace endpoint (modules, policies, conntrack). Best effort, at start. */
+size_t io_host_hazards(bool gre, bool ipsec, struct io_hazard *ret, size_t max);
 
 /* ---- lock.c: one instance per network namespace (raw sockets deliver a copy to each). RC_EXISTS names the other's pid.
  * The descriptor is the lock: it goes when the process does. */
