@@ -35,8 +35,7 @@ enum rc aes_cbc(EVP_CIPHER_CTX *ctx, enum direction dir, const uint8_t iv[CBC_BL
     int len;
     if (n > INT_MAX || n % CBC_BLOCK)
         return RC_RANGE;
-    if (!EVP_CipherInit_ex2(ctx, NULL, NULL, iv, dir, NULL) ||
-        (n && !EVP_CipherUpdate(ctx, text, &len, text, (int)n)))
+    if (!EVP_CipherInit_ex2(ctx, NULL, NULL, iv, dir, NULL) || (n && !EVP_CipherUpdate(ctx, text, &len, text, (int)n)))
         return crypto_failed();
     return RC_OK; /* no Final: padding is off and n is whole blocks */
 }

@@ -128,11 +128,10 @@ size_t crypto_ke_public_size(uint16_t ke, bool responder)
 bool crypto_sk_sizes(struct sk_alg alg, struct sk_sizes *ret)
 {
     struct esp_sizes s;
-    if (alg.encr == ENCR_NULL ||
-        !crypto_esp_sizes((struct esp_alg){alg.encr, alg.encr_bits, alg.integ}, &s))
+    if (alg.encr == ENCR_NULL || !crypto_esp_sizes((struct esp_alg){alg.encr, alg.encr_bits, alg.integ}, &s))
         return false;
-    *ret = (struct sk_sizes){.key_e = s.key_e, .key_a = s.key_a, .iv = s.iv, .icv = s.icv,
-                             .block = alg.encr == ENCR_AES_CBC ? 16 : 1};
+    *ret = (struct sk_sizes){
+        .key_e = s.key_e, .key_a = s.key_a, .iv = s.iv, .icv = s.icv, .block = alg.encr == ENCR_AES_CBC ? 16 : 1};
     return true;
 }
 
@@ -143,7 +142,10 @@ bool crypto_esp_sizes(struct esp_alg alg, struct esp_sizes *ret)
     const struct integ_alg *i = integ_alg(alg.integ);
     if (!e || (e->icv ? alg.integ != INTEG_NONE : !i))
         return false;
-    *ret = (struct esp_sizes){.key_e = (uint8_t)(e->key + e->salt), .key_a = i ? i->key : 0, .iv = e->iv,
-                              .icv = i ? i->icv : e->icv, .align = e->block};
+    *ret = (struct esp_sizes){.key_e = (uint8_t)(e->key + e->salt),
+                              .key_a = i ? i->key : 0,
+                              .iv = e->iv,
+                              .icv = i ? i->icv : e->icv,
+                              .align = e->block};
     return true;
 }

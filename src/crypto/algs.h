@@ -35,8 +35,8 @@ enum ke_kind { KE_KIND_MODP, KE_KIND_ECP, KE_KIND_KEM };
 struct ke_alg {
     uint16_t id;
     enum ke_kind kind;
-    const char *type, *group;                 /* OpenSSL's key type and group */
-    uint16_t public_i, public_r, secret;      /* octets in the KE payload and in g^ir */
+    const char *type, *group;            /* OpenSSL's key type and group */
+    uint16_t public_i, public_r, secret; /* octets in the KE payload and in g^ir */
     const char *name;
 };
 

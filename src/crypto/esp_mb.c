@@ -13,7 +13,7 @@ struct mb_key {
     struct esp_key common;
     uint8_t salt[4];
     aes_gcm_enc_dec_t seal, open;
-    struct gcm_key_data gcm; /* aligned to 64 by its type */
+    _Alignas(64) struct gcm_key_data gcm; /* the header aligns its types only where LINUX is defined */
 };
 
 static enum rc mb_expand(struct crypto *c, struct esp_key *key, const uint8_t *key_e, const uint8_t *key_a)
@@ -37,8 +37,7 @@ static enum rc mb_expand(struct crypto *c, struct esp_key *key, const uint8_t *k
         k->seal = m->gcm256_enc;
         k->open = m->gcm256_dec;
         break;
-    default:
-        return RC_UNSUPPORTED;
+    default: return RC_UNSUPPORTED;
     }
     memcpy(k->salt, key_e + key->encr->key, sizeof k->salt);
     return RC_OK;
@@ -58,7 +57,7 @@ static void mb_nonce(const struct mb_key *k, const struct esp_op *op, uint8_t re
 
 static void mb_seal(struct crypto *c, struct esp_op *ops, size_t n)
 {
-    struct gcm_context_data ctx;
+    _Alignas(64) struct gcm_context_data ctx;
     uint8_t nonce[GCM_NONCE];
     (void)c;
     for (struct esp_op *op = ops; op < ops + n; op++) {
@@ -72,7 +71,7 @@ static void mb_seal(struct crypto *c, struct esp_op *ops, size_t n)
 
 static void mb_open(struct crypto *c, struct esp_op *ops, size_t n)
 {
-    struct gcm_context_data ctx;
+    _Alignas(64) struct gcm_context_data ctx;
     uint8_t nonce[GCM_NONCE], icv[GCM_ICV];
     (void)c;
     for (struct esp_op *op = ops; op < ops + n; op++) {

@@ -23,8 +23,8 @@ static EVP_MD_CTX *hmac_pad(const EVP_MD *md, const uint8_t *key, size_t key_len
     memset(block, pad, sizeof block);
     for (size_t i = 0; i < key_len; i++)
         block[i] ^= key[i];
-    if (ctx && (n > sizeof block || key_len > n || !EVP_DigestInit_ex2(ctx, md, NULL) ||
-                !EVP_DigestUpdate(ctx, block, n))) {
+    if (ctx &&
+        (n > sizeof block || key_len > n || !EVP_DigestInit_ex2(ctx, md, NULL) || !EVP_DigestUpdate(ctx, block, n))) {
         EVP_MD_CTX_free(ctx);
         ctx = NULL;
     }
@@ -59,8 +59,8 @@ static bool ossl_icv(struct crypto *c, const struct ossl_key *k, const struct es
     unsigned int n;
     return EVP_MD_CTX_copy_ex(ctx, k->inner) &&
            EVP_DigestUpdate(ctx, op->pkt, ESP_HEADER + (size_t)k->common.sizes.iv + op->text_len) &&
-           EVP_DigestFinal_ex(ctx, inner, &n) && EVP_MD_CTX_copy_ex(ctx, k->outer) &&
-           EVP_DigestUpdate(ctx, inner, n) && EVP_DigestFinal_ex(ctx, ret, NULL);
+           EVP_DigestFinal_ex(ctx, inner, &n) && EVP_MD_CTX_copy_ex(ctx, k->outer) && EVP_DigestUpdate(ctx, inner, n) &&
+           EVP_DigestFinal_ex(ctx, ret, NULL);
 }
 
 static enum rc ossl_gcm(const struct ossl_key *k, EVP_CIPHER_CTX *ctx, enum direction dir, const struct esp_op *op)

@@ -17,8 +17,7 @@ struct ke {
 
 static OSSL_PARAM group_param(const struct ke_alg *alg)
 {
-    return alg->group ? OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME,
-                                                         (char *)(uintptr_t)alg->group, 0)
+    return alg->group ? OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, (char *)(uintptr_t)alg->group, 0)
                       : OSSL_PARAM_construct_end();
 }
 
@@ -62,8 +61,7 @@ static EVP_PKEY *key_import(struct crypto *c, const struct ke_alg *alg, OSSL_PAR
     EVP_PKEY *key = NULL;
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(c->lib, alg->type, NULL);
     OSSL_PARAM params[] = {public_param, group_param(alg), OSSL_PARAM_construct_end()};
-    if (!ctx || EVP_PKEY_fromdata_init(ctx) <= 0 ||
-        EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) <= 0)
+    if (!ctx || EVP_PKEY_fromdata_init(ctx) <= 0 || EVP_PKEY_fromdata(ctx, &key, EVP_PKEY_PUBLIC_KEY, params) <= 0)
         key = NULL;
     EVP_PKEY_CTX_free(ctx);
     return key;
@@ -99,9 +97,8 @@ static EVP_PKEY *peer_import(struct crypto *c, const struct ke_alg *alg, const E
 static bool derive(struct crypto *c, const struct ke_alg *alg, EVP_PKEY *own, EVP_PKEY *peer, struct ke_secret *ret)
 {
     unsigned int pad = 1;
-    const OSSL_PARAM params[] = {alg->kind == KE_KIND_MODP
-                                     ? OSSL_PARAM_construct_uint(OSSL_EXCHANGE_PARAM_PAD, &pad)
-                                     : OSSL_PARAM_construct_end(),
+    const OSSL_PARAM params[] = {alg->kind == KE_KIND_MODP ? OSSL_PARAM_construct_uint(OSSL_EXCHANGE_PARAM_PAD, &pad)
+                                                           : OSSL_PARAM_construct_end(),
                                  OSSL_PARAM_construct_end()};
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(c->lib, own, NULL);
     size_t n = sizeof ret->b;
@@ -189,10 +186,9 @@ enum rc crypto_ke_finish(struct ke *k, struct span peer_public, struct ke_secret
         return RC_SYNTAX;
     struct ke_secret secret;
     EVP_PKEY *peer = NULL;
-    bool ok = k->alg->kind == KE_KIND_KEM
-                  ? decapsulate(k->c, k->alg, k->own, peer_public, &secret)
-                  : (peer = peer_import(k->c, k->alg, k->own, peer_public)) &&
-                        derive(k->c, k->alg, k->own, peer, &secret);
+    bool ok = k->alg->kind == KE_KIND_KEM ? decapsulate(k->c, k->alg, k->own, peer_public, &secret)
+                                          : (peer = peer_import(k->c, k->alg, k->own, peer_public)) &&
+                                                derive(k->c, k->alg, k->own, peer, &secret);
     if (ok)
         *ret_secret = secret;
     wipe(&secret, sizeof secret);

@@ -55,8 +55,7 @@ enum rc crypto_prf_plus(struct crypto *c, uint16_t prf, struct span key, const s
     enum rc rc = RC_OK;
     for (uint8_t block = 1; rc == RC_OK && done < n_ret; block++) {
         if (!hmac_start(ctx, block == 1 ? &key : NULL) || (block > 1 && !EVP_MAC_update(ctx, t, n)) ||
-            !hmac_add(ctx, parts, n_parts) || !EVP_MAC_update(ctx, &block, 1) ||
-            !EVP_MAC_final(ctx, t, &n, sizeof t)) {
+            !hmac_add(ctx, parts, n_parts) || !EVP_MAC_update(ctx, &block, 1) || !EVP_MAC_final(ctx, t, &n, sizeof t)) {
             wipe(ret, n_ret);
             rc = crypto_failed();
             break;
