@@ -10,7 +10,7 @@
 #define IKE_VERSION 0x20 /* major 2, minor 0 */
 #define IKE_FLAG_INITIATOR 0x08
 #define IKE_FLAG_RESPONSE 0x20
-#define IKE_PAYLOADS_MAX 64   /* per chain; more is malformed (docs/limits.md) */
+#define IKE_PAYLOADS_MAX 64 /* per chain; more is malformed (docs/limits.md) */
 #define IKE_PROPOSALS_MAX 255
 #define IKE_TRANSFORMS_MAX 255
 
@@ -99,7 +99,7 @@ struct ike_header {
     uint8_t next, version, exchange, flags;
     uint32_t mid, length;
 };
-/* RC_SHORT under 28 octets. Values are not judged; see ike_header_check(). */
+/* RC_SHORT under 28 octets. Values are not judged, not even the length. */
 enum rc ike_header_read(struct span datagram, struct ike_header *ret) ADIT_MUST_USE;
 void ike_header_write(struct wr *w, const struct ike_header *h);
 
@@ -117,14 +117,17 @@ struct ike_chain {
 };
 /* Walks `bytes` from payload type `first`; must end exactly at the end with NextPayload 0, or in SK/SKF as last payload.
  * RC_SYNTAX / RC_SHORT / RC_LIMIT with ret_err filled. Unknown types are returned too (ike_chain_critical()). */
-enum rc ike_chain_read(uint8_t first, struct span bytes, struct ike_chain *ret, struct ike_error *ret_err) ADIT_MUST_USE;
+enum rc ike_chain_read(uint8_t first, struct span bytes, struct ike_chain *ret,
+                       struct ike_error *ret_err) ADIT_MUST_USE;
 /* First payload of that type, or NULL. */
 const struct ike_payload *ike_chain_find(const struct ike_chain *c, uint8_t type);
+bool ike_payload_known(uint8_t type); /* a type this codec has a name in enum ike_payload_type for */
 /* The first payload of unknown type with the critical bit, or NULL (RFC 7296 2.5). */
 const struct ike_payload *ike_chain_critical(const struct ike_chain *c);
 
 /* Shape rules: which payloads an exchange's request or response may hold, how often, in the clear or encrypted; one table.
- * RC_SYNTAX with ret_err when a known payload is missing, doubled or in the wrong place. Unknown and "ignored" types pass. */
+ * RC_SYNTAX with ret_err when a known payload is missing, doubled or in the wrong place, or a Notify is malformed. Unknown and
+ * "ignored" types pass. !encrypted, exchanges after IKE_SA_INIT: the chain must end in SK or SKF. */
 enum rc ike_shape_check(uint8_t exchange, bool response, bool encrypted, const struct ike_chain *c,
                         struct ike_error *ret_err) ADIT_MUST_USE;
 
@@ -138,12 +141,13 @@ struct ike_proposal {
 struct ike_transform {
     uint8_t type;
     uint16_t id;
-    uint16_t key_bits;   /* 0: no key length attribute */
-    bool acceptable;     /* false: unknown or repeated attribute, malformed key length */
-    struct span attrs;   /* raw, to be returned unchanged */
+    uint16_t key_bits; /* 0: no key length attribute */
+    bool acceptable;   /* false: unknown or repeated attribute, malformed key length */
+    struct span attrs; /* raw, to be returned unchanged */
 };
-enum rc ike_sa_check(struct span body, struct ike_error *ret_err) ADIT_MUST_USE; /* nesting, counts, numbering from 1 */
-bool ike_proposal_next(struct rd *sa, struct ike_proposal *ret);                  /* on a checked body */
+/* RC_SYNTAX: nesting, counts. RC_RANGE: all well but the numbers, 1, 2, ..; a single proposal may have any (a response). */
+enum rc ike_sa_check(struct span body, struct ike_error *ret_err) ADIT_MUST_USE;
+bool ike_proposal_next(struct rd *sa, struct ike_proposal *ret); /* on rd_of(a checked body) */
 bool ike_transform_next(struct rd *transforms, struct ike_transform *ret);
 
 /* ---- other payload bodies */
@@ -195,13 +199,16 @@ struct ike_skf {
     uint16_t number, total;
     struct span rest;
 };
-enum rc ike_skf_read(struct span body, struct ike_skf *ret) ADIT_MUST_USE;
+enum rc ike_skf_read(struct span body, struct ike_skf *ret) ADIT_MUST_USE; /* RC_RANGE: a number 0 or above the total */
 
 /* ---- writing a message: payloads chain themselves, lengths are patched at the end */
 struct ike_writer {
     struct wr w;
-    size_t next_at; /* where the next payload's type goes */
-    size_t open_at; /* generic header of the payload being written; 0 none */
+    size_t message_at; /* where it began in w */
+    size_t next_at;    /* where the next payload's type goes */
+    size_t open_at;    /* generic header of the payload being written */
+    uint8_t first;     /* type of the first payload */
+    bool bare;         /* inner payloads: no header */
 };
 /* Starts with a header (next 0, length 0) ... */
 void ike_write_message(struct ike_writer *iw, struct wr w, const struct ike_header *h);
