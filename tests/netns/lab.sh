@@ -36,6 +36,9 @@ LAB_ROOT=
 LAB_EDGE=198.51.100.2
 LAB_CUST1=192.0.2.2
 LAB_CUST2=192.0.2.3
+# How the account and the tunnel are called in generated identities.
+LAB_ACCOUNT=acme
+LAB_TUNNEL=acme-ipsec
 LAB_PSK='correct-horse-battery-staple-2741'
 LAB_PROPOSAL_HYBRID=aes256gcm16-prfsha384-ecp384-ke1_mlkem768
 LAB_PROPOSAL_CLASSIC=aes256gcm16-prfsha384-ecp384
@@ -320,7 +323,7 @@ lab_swanctl_load() {
 # lab_customer_conf [KEY=VALUE...]: swanctl.conf of the customer's connection "acme" with child "net". The keys id,
 # psk, proposals, esp, local_ts, remote_ts; conn.KEY and child.KEY go into those sections as they are.
 lab_customer_conf() {
-    local id=acme-ipsec.acme.ipsec.example.net psk=$LAB_PSK proposals=$LAB_PROPOSAL_HYBRID esp=$LAB_ESP
+    local id=$LAB_TUNNEL.$LAB_ACCOUNT.ipsec.example.net psk=$LAB_PSK proposals=$LAB_PROPOSAL_HYBRID esp=$LAB_ESP
     local local_ts=10.1.0.0/16 remote_ts=10.0.0.0/16 conn='' child='' arg key
     for arg; do
         key=${arg%%=*}

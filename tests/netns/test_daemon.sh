@@ -1,0 +1,262 @@
+#!/bin/bash
+# The daemon as a program: start and refusal to start, --check, namespaces and routes it makes and removes, aditctl.
+. "$(dirname "$0")/lab.sh"
+. "$(dirname "$0")/tap.sh"
+
+setup() {
+    [ -x "$LAB_BUILD/aditd" ] && [ -x "$LAB_BUILD/aditctl" ] || { echo "no $LAB_BUILD/aditd: run make"; return 1; }
+    lab_up
+}
+
+aditd() { timeout 20 nsenter --net="/run/netns/$LAB_ID-edge" "$LAB_BUILD/aditd" "$@"; }
+
+# yaml [KEY=TEXT...]: lab_conf's YAML as a file of this run; prints its path.
+yaml() {
+    lab_conf "$@" >"$LAB_DIR/t.yaml"
+    lab_render "$LAB_DIR/t.yaml"
+}
+# checked STATUS FILE: the output of --check, whose exit status must be STATUS.
+checked() {
+    local status=0 out
+    out=$(aditd --check --config "$2" 2>&1) || status=$?
+    [ "$status" = "$1" ] || { printf 'exit status %s instead of %s\n%s\n' "$status" "$1" "$out" >&2; return 1; }
+    printf '%s\n' "$out"
+}
+# wrong PATTERN [KEY=TEXT...]: --check names file, line and column, and says this.
+wrong() {
+    local pattern=$1 file out
+    shift
+    file=$(yaml "$@")
+    out=$(checked 1 "$file")
+    contains '--check' "$out" "^$file:[0-9]+:[0-9]+: .*$pattern"
+}
+
+test_version_names_what_is_in_it() {
+    local version
+    version=$(aditd --version)
+    contains version "$version" '[0-9]+\.[0-9]+\.[0-9]+'
+    contains OpenSSL "$version" 'OpenSSL.*3\.([5-9]|[1-9][0-9])'
+    contains ML-KEM "$version" 'ML-KEM'
+    contains ipsec-mb "$version" 'ipsec-?mb|IPsec_mb|ipsec_mb'
+}
+
+test_check_accepts_the_demo() {
+    checked 0 "$(lab_render "$LAB_TREE/conf/demo.yaml")"
+}
+
+test_check_says_what_is_accepted_but_not_active_yet() {
+    contains '--check' "$(checked 0 "$(yaml top='metrics: {listen: "127.0.0.1:9470"}')")" 'metrics.*not active yet|accepted, not active yet'
+}
+
+test_check_names_every_error_with_its_place() {
+    local file out
+    file=$(yaml top=$'colour: blue\nworkers: many')
+    out=$(checked 1 "$file")
+    contains 'unknown key' "$out" "^$file:[0-9]+:[0-9]+: .*colour"
+    contains 'wrong value' "$out" "^$file:[0-9]+:[0-9]+: .*workers"
+    # the place is the right one
+    contains 'line' "$out" "^$file:$(grep -n '^colour' "$file" | cut -d: -f1):1: "
+}
+
+test_check_refuses_duplicate_tunnels() {
+    lab_conf | sed 's/name: acme-ipsec, type/name: acme-gre, type/; s/tunnel: acme-ipsec/tunnel: acme-gre/' >"$LAB_DIR/dup.yaml"
+    contains '--check' "$(checked 1 "$(lab_render "$LAB_DIR/dup.yaml")")" 'acme-gre'
+}
+test_check_refuses_our_own_address_as_a_customer() {
+    lab_conf | sed "s/customer_endpoint: $LAB_CUST2/customer_endpoint: $LAB_EDGE/" >"$LAB_DIR/own.yaml"
+    contains '--check' "$(checked 1 "$(lab_render "$LAB_DIR/own.yaml")")" "customer_endpoint"
+}
+test_check_refuses_an_endpoint_that_is_not_listed() {
+    lab_conf | sed "s/type: gre, endpoint: $LAB_EDGE/type: gre, endpoint: 198.51.100.9/" >"$LAB_DIR/far.yaml"
+    contains '--check' "$(checked 1 "$(lab_render "$LAB_DIR/far.yaml")")" '198\.51\.100\.9'
+}
+test_check_refuses_a_route_through_an_unknown_tunnel() {
+    wrong 'nowhere' routes='      - {prefix: 10.9.0.0/16, tunnel: nowhere}'
+}
+test_check_refuses_a_world_readable_secret() {
+    local file
+    file=$(yaml)
+    chmod 644 "$LAB_DIR/conf/acme-ipsec.psk"
+    contains '--check' "$(checked 1 "$file")" "^$file:[0-9]+:[0-9]+: .*(0?644|0?600|chmod|readable)"
+}
+test_check_refuses_a_weak_secret() {
+    local file
+    file=$(yaml)
+    (umask 077; echo short >"$LAB_DIR/conf/acme-ipsec.psk")
+    contains '--check' "$(checked 1 "$file")" "^$file:[0-9]+:[0-9]+: .*(weak|short|20)"
+}
+test_check_refuses_a_secret_file_that_is_missing() {
+    local file
+    file=$(yaml)
+    rm "$LAB_DIR/conf/acme-ipsec.psk"
+    contains '--check' "$(checked 1 "$file")" "acme-ipsec.psk"
+}
+
+# The account's packets in the daemon's own namespace: a route to the customer's endpoint would loop.
+loop_yaml() {
+    lab_conf "$@" | sed '/netns: acme/d; s|prefix: 10.2.0.0/16|prefix: 192.0.2.0/24|' >"$LAB_DIR/loop.yaml"
+    lab_render "$LAB_DIR/loop.yaml"
+}
+test_check_refuses_an_encapsulation_loop_and_names_the_remedy() {
+    local out
+    out=$(checked 1 "$(loop_yaml)")
+    contains '--check' "$out" '192\.0\.2\.'
+    contains 'remedy' "$out" 'mark'
+}
+test_check_takes_a_marked_loop() { checked 0 "$(loop_yaml top='outer: {mark: 66}')"; }
+
+test_start_with_an_error_does_not_start() {
+    local status=0 out
+    out=$(aditd --config "$(yaml top='colour: blue')" 2>&1) || status=$?
+    expect 'an exit status' [ "$status" -ge 1 ]
+    expect 'no time limit' [ "$status" != 124 ]
+    contains 'output' "$out" 'colour'
+}
+
+test_10000_tunnels_are_checked_within_a_second() {
+    local began ms
+    (
+        umask 077
+        echo 'version: 1'
+        echo "endpoints: [$LAB_EDGE]"
+        echo 'ike: {identity_domain: ipsec.example.net}'
+        echo 'accounts:'
+        awk 'BEGIN {
+            for (a = 0; a < 100; a++) {
+                printf "  - id: \"%d\"\n    name: a%d\n    device: adit%d\n    tunnels:\n", 1000 + a, a, a
+                for (t = 0; t < 100; t++) printf "      - {name: t%d, type: gre, endpoint: 198.51.100.2, customer_endpoint: 172.%d.%d.1, interface_address: 10.%d.%d.0/31}\n", t, 16 + a % 10, t + 100 * int(a / 50), a, t
+                print "    routes:"
+                for (t = 0; t < 100; t++) printf "      - {prefix: 100.%d.%d.0/24, tunnel: t%d}\n", a, t, t
+            }
+        }' | awk '/customer_endpoint/ { n++; sub(/customer_endpoint: [0-9.]*/, sprintf("customer_endpoint: 172.%d.%d.%d", 16 + int(n / 62500), int(n / 250) % 250, 1 + n % 250)) } { print }'
+    ) >"$LAB_DIR/many.yaml"
+    began=$(date +%s%N)
+    checked 0 "$LAB_DIR/many.yaml" >/dev/null
+    ms=$((($(date +%s%N) - began) / 1000000))
+    expect "under a second, not $ms ms" [ "$ms" -lt 1000 ]
+}
+
+test_tun_address_and_routes_are_in_the_accounts_namespace_only() {
+    lab_aditd_conf
+    contains 'address' "$(lab_ip acme -o addr show dev adit0)" '10\.255\.0\.2(/31| peer)'
+    contains 'address' "$(lab_ip acme -o addr show dev adit0)" '10\.255\.0\.0(/31| peer)'
+    contains 'route' "$(lab_ip acme route show 10.2.0.0/16)" 'dev adit0.*mtu (lock )?1476'
+    contains 'route' "$(lab_ip acme route show 10.1.0.0/16)" 'dev adit0'
+    contains 'IPv6 route' "$(lab_ip acme -6 route show fd00:2::/48)" 'dev adit0'
+    equal 'TUN in the edge' "$(lab_ip edge -o link show type tun)" ''
+    equal 'routes in the edge' "$(lab_ip edge route show | grep -c '^10\.' || :)" 0
+}
+
+test_control_socket_is_for_its_owner_only() {
+    expect_not 'others may use it' [ "$(($(stat -c '0%a' "$LAB_DIR/control.sock") & 7))" != 0 ]
+}
+
+test_second_instance_in_a_namespace_is_refused() {
+    local status=0 out conf
+    sed "s|$LAB_DIR/control.sock|$LAB_DIR/second.sock|" "$LAB_DIR/conf/test.yaml" >"$LAB_DIR/conf/second.yaml"
+    conf=$LAB_DIR/conf/second.yaml
+    out=$(aditd --config "$conf" 2>&1) || status=$?
+    expect "an exit status of its own, not $status" [ "$status" != 0 ] && [ "$status" != 124 ]
+    contains 'output' "$out" '(already|another|second|in use)'
+    lab_ctl status --json >/dev/null
+}
+
+test_aditctl_for_people() {
+    contains status "$(lab_ctl status)" 'edge-1'
+    contains tunnels "$(lab_ctl tunnels)" 'acme-gre +gre +up'
+    contains tunnels "$(lab_ctl tunnels)" 'acme-ipsec +ipsec'
+    contains 'one tunnel' "$(lab_ctl tunnels acme-gre)" '1476'
+    lab_ctl sas
+}
+
+test_aditctl_for_programs() {
+    lab_ctl status --json | jq -e '.node == "edge-1" and (.version | type) == "string" and (.drops | type) == "object"'
+    lab_ctl tunnels --json | jq -e '[.tunnels[] | .account, .name, .type, .state] | length == 8'
+    lab_ctl tunnels --json | jq -e '.tunnels[] | select(.name == "acme-gre") | .mtu == 1476 and .mss4 == 1436 and
+        (.packets_in | type) == "number" and (.drops | type) == "object"'
+    lab_ctl sas --json | jq -e '.sas == [] and .ike_sas == []'
+}
+
+test_aditctl_without_a_daemon_says_so() {
+    local status=0 out
+    out=$(timeout 5 "$LAB_BUILD/aditctl" --socket "$LAB_DIR/nobody.sock" status 2>&1) || status=$?
+    expect 'a failure' [ "$status" -ge 1 ]
+    contains 'output' "$out" 'nobody.sock'
+}
+
+test_stop_removes_everything_and_a_start_follows() {
+    local _
+    for _ in 1 2; do
+        equal 'exit status' "$(lab_aditd_stop)" 0
+        equal 'TUN' "$(lab_ip acme -o link show type tun)" ''
+        equal 'routes' "$(lab_ip acme route show | grep -c adit0 || :)" 0
+        expect_not 'the control socket stays' [ -e "$LAB_DIR/control.sock" ]
+        equal 'processes left in the edge' "$(ip netns pids "$LAB_ID-edge" | wc -l)" 0
+        lab_aditd_conf
+    done
+}
+
+test_kill_leaves_nothing_that_hinders_the_next_start() {
+    lab_stop aditd KILL || :
+    lab_wait_for 3 eval '[ -z "$(ip netns pids "$LAB_ID-edge")" ]'
+    lab_wait_for 3 eval '[ -z "$(lab_ip acme -o link show type tun)" ]'
+    lab_aditd_conf
+}
+
+test_shutdown_by_aditctl() {
+    lab_ctl shutdown --delete
+    lab_wait_for 3 test -e "$LAB_DIR/aditd/rc"
+    equal 'exit status' "$(cat "$LAB_DIR/aditd/rc")" 0
+    rm -f "$LAB_DIR/aditd/pid"
+}
+
+test_missing_namespace_is_named() {
+    local status=0 out
+    out=$(aditd --config "$(yaml | xargs -I{} sh -c 'sed -i "s/netns: .*-acme/netns: '"$LAB_ID"'-nosuch/" {}; echo {}')" 2>&1) || status=$?
+    expect "an exit status of its own, not $status" [ "$status" != 0 ] && [ "$status" != 124 ]
+    contains 'output' "$out" "$LAB_ID-nosuch"
+}
+
+test_namespace_is_made_where_create_says_so() {
+    lab_conf | sed "s/netns: acme/netns: $LAB_ID-made\n    create: true/" >"$LAB_DIR/made.yaml"
+    lab_aditd_start "$LAB_DIR/made.yaml"
+    contains 'link' "$(ip -n "$LAB_ID-made" -o link show)" adit0
+    equal 'exit status' "$(lab_aditd_stop)" 0
+}
+
+# without NAME...: start aditd as root that lacks these capabilities; what it says.
+without() {
+    local drop status=0 out
+    drop=$(printf ',-%s' "$@")
+    out=$(timeout 20 nsenter --net="/run/netns/$LAB_ID-edge" setpriv --bounding-set="${drop#,}" --inh-caps="${drop#,}" \
+        "$LAB_BUILD/aditd" --config "$(yaml)" 2>&1) || status=$?
+    [ "$status" != 0 ] && [ "$status" != 124 ] || { echo "exit status $status"; return 1; }
+    printf '%s\n' "$out"
+}
+test_missing_capability_is_named() {
+    contains 'all missing' "$(without all)" 'CAP_NET_(ADMIN|RAW)'
+    contains 'one missing' "$(without net_raw)" CAP_NET_RAW
+    contains 'one missing' "$(without sys_admin)" CAP_SYS_ADMIN
+}
+
+test_endpoint_that_is_no_local_address_is_warned_of() {
+    lab_ip edge addr del "$LAB_EDGE/32" dev lo
+    lab_aditd_conf
+    contains 'log' "$(lab_aditd_log)" "$LAB_EDGE"
+    lab_aditd_stop
+    lab_ip edge addr add "$LAB_EDGE/32" dev lo
+}
+
+tap_main setup test_version_names_what_is_in_it test_check_accepts_the_demo \
+    test_check_says_what_is_accepted_but_not_active_yet test_check_names_every_error_with_its_place \
+    test_check_refuses_duplicate_tunnels test_check_refuses_our_own_address_as_a_customer \
+    test_check_refuses_an_endpoint_that_is_not_listed test_check_refuses_a_route_through_an_unknown_tunnel \
+    test_check_refuses_a_world_readable_secret test_check_refuses_a_weak_secret \
+    test_check_refuses_a_secret_file_that_is_missing test_check_refuses_an_encapsulation_loop_and_names_the_remedy \
+    test_check_takes_a_marked_loop test_start_with_an_error_does_not_start \
+    test_10000_tunnels_are_checked_within_a_second test_tun_address_and_routes_are_in_the_accounts_namespace_only \
+    test_control_socket_is_for_its_owner_only test_second_instance_in_a_namespace_is_refused test_aditctl_for_people \
+    test_aditctl_for_programs test_aditctl_without_a_daemon_says_so test_stop_removes_everything_and_a_start_follows \
+    test_kill_leaves_nothing_that_hinders_the_next_start test_shutdown_by_aditctl test_missing_namespace_is_named \
+    test_namespace_is_made_where_create_says_so test_missing_capability_is_named \
+    test_endpoint_that_is_no_local_address_is_warned_of
