@@ -14,11 +14,11 @@
 
 /* ---- limits (docs/limits.md) */
 #define CONFIG_FILE_MAX (64u << 20) /* octets of the configuration file */
-#define CONFIG_SECRET_FILE_MAX 4096u
+#define CONFIG_SECRET_FILE_MAX 16384u
 #define CONFIG_DEPTH_MAX 12 /* nesting of the YAML; a valid file needs 8 */
 #define CONFIG_ACCOUNTS_MAX 20000
 #define CONFIG_TUNNELS_MAX 100000 /* all accounts together */
-#define CONFIG_ROUTES_MAX 1000000 /* all accounts together */
+#define CONFIG_ROUTES_MAX 300000 /* all accounts together */
 #define CONFIG_MESSAGES_MAX 100   /* kept per level; the rest is counted */
 
 /* ---- the bytes of a file, and who may read them */
@@ -127,7 +127,7 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
       "Accepted additional key exchanges for PFS, where the IKE SA had one")
 
 #define CONFIG_IKE_FIELDS(X)                                                                                         \
-    X(identity_domain, DOMAIN, 1, 190, NULL, ACTIVE, "Domain of the generated identities of tunnels")                \
+    X(identity_domain, DOMAIN, 1, 120, NULL, ACTIVE, "Domain of the generated identities of tunnels")                \
     X(identity, IDENTITY, 1, 255, NULL, ACTIVE, "Our own identity (IDr); default: the endpoint's address")           \
     X(proposal, IKE_PROPOSAL, 0, 0, NULL, ACTIVE, "What an IKE SA may use")                                          \
     X(child_proposal, CHILD_PROPOSAL, 0, 0, NULL, ACTIVE, "What a Child SA may use")                                 \
@@ -278,7 +278,7 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
 /* ---- the structs that follow from the lists */
 struct config_row {
     uint32_t line, col;             /* from 1; where the row begins in the file; 0: it is not in the file */
-    uint64_t set;                   /* bit i: field i of the list stands in the file */
+    uint64_t set;                   /* bit i: field i of the list stands in the file, or its default was derived */
     uint64_t bad;                   /* while loading: its value was refused */
     const struct tree_node *at;     /* while loading; NULL afterwards */
 };
@@ -336,6 +336,7 @@ struct config_tunnel {
     CONFIG_TUNNEL_FIELDS(CONFIG_MEMBER_)
     const struct config_account *account;
     bool address_identity; /* (endpoint, customer_endpoint) is unique: the address identifies the tunnel */
+    struct config_prefixes sources; /* gre: the account's sources and allow_sources */
 };
 CONFIG_ROWS_(config_tunnels, config_tunnel);
 CONFIG_STRUCT_(config_route, CONFIG_ROUTE_FIELDS);
@@ -343,7 +344,8 @@ CONFIG_ROWS_(config_routes, config_route);
 struct config_account {
     struct config_row row;
     CONFIG_ACCOUNT_FIELDS(CONFIG_MEMBER_)
-    struct config_prefixes sources; /* route prefixes and interface subnets, each once, sorted */
+    const struct config_tunnel **by_name; /* its tunnels, sorted */
+    struct config_prefixes sources;       /* route prefixes and interface subnets, each once, sorted */
 };
 CONFIG_ROWS_(config_accounts, config_account);
 struct config {
