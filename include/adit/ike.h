@@ -35,7 +35,7 @@ struct act {
 struct acts {
     struct act v[ACTS_MAX];
     size_t n;
-    bool full; /* something was not done for lack of room: call ike_tick() again at once */
+    bool full; /* something was not done for lack of room: execute, acts_clear(), then ike_tick() again at once */
 };
 void acts_clear(struct ike *ike, struct acts *a); /* frees and wipes what the actions own; n = 0 */
 
@@ -50,6 +50,8 @@ struct ike_config {
     void *spi_ctx;
     uint64_t unix_time_at_zero;  /* Unix seconds at now == 0, for PSK not_after */
 };
+/* The reference set: every algorithm and limit of docs/configuration.md at its default. */
+void ike_policy_default(struct ike_policy *ret);
 enum rc ike_new(const struct ike_config *config, struct ike **ret) ADIT_MUST_USE;
 void ike_free(struct ike *ike); /* silently: no Delete */
 

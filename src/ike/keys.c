@@ -59,8 +59,8 @@ enum rc ike_keys_seed_rekey(struct crypto *c, uint16_t old_prf, struct span old_
     return rc ? rc : prf_into(c, old_prf, old_sk_d, parts, 3 + n_more, ret);
 }
 
-enum rc ike_keys_expand(struct crypto *c, uint16_t prf, struct span skeyseed, struct ike_nonces n,
-                        uint64_t spi_i, uint64_t spi_r, uint8_t *ret, size_t n_ret)
+enum rc ike_keys_expand(struct crypto *c, uint16_t prf, struct span skeyseed, struct ike_nonces n, uint64_t spi_i,
+                        uint64_t spi_r, uint8_t *ret, size_t n_ret)
 {
     uint8_t spis[16];
     struct wr w = wr_of(spis, sizeof spis);
@@ -77,8 +77,8 @@ static void cut(struct rd *r, uint8_t *ret, size_t n)
         memcpy(ret, s.p, n); /* lint: not wire bytes: our own key material */
 }
 
-enum rc ike_keys_derive(struct crypto *c, uint16_t prf, struct sk_alg alg, struct span skeyseed,
-                        struct ike_nonces n, uint64_t spi_i, uint64_t spi_r, struct ike_keys *ret)
+enum rc ike_keys_derive(struct crypto *c, uint16_t prf, struct sk_alg alg, struct span skeyseed, struct ike_nonces n,
+                        uint64_t spi_i, uint64_t spi_r, struct ike_keys *ret)
 {
     struct sk_sizes sizes;
     size_t n_prf = crypto_prf_size(prf);
@@ -105,8 +105,8 @@ enum rc ike_keys_derive(struct crypto *c, uint16_t prf, struct sk_alg alg, struc
     return rc;
 }
 
-enum rc ike_keys_int_auth(struct crypto *c, uint16_t prf, struct span sk_p, struct span previous,
-                          struct span a, struct span p, uint8_t ret[PRF_MAX])
+enum rc ike_keys_int_auth(struct crypto *c, uint16_t prf, struct span sk_p, struct span previous, struct span a,
+                          struct span p, uint8_t ret[PRF_MAX])
 {
     const struct span parts[] = {previous, a, p};
     return prf_into(c, prf, sk_p, parts, ARRAY_LEN(parts), ret);
@@ -145,9 +145,8 @@ enum rc ike_keys_auth(struct crypto *c, uint16_t prf, struct span psk, const str
     return rc;
 }
 
-enum rc ike_keys_child(struct crypto *c, uint16_t prf, struct span sk_d, struct span shared,
-                       struct ike_nonces n, const struct span *more, size_t n_more, uint8_t *ret,
-                       size_t n_ret)
+enum rc ike_keys_child(struct crypto *c, uint16_t prf, struct span sk_d, struct span shared, struct ike_nonces n,
+                       const struct span *more, size_t n_more, uint8_t *ret, size_t n_ret)
 {
     struct span parts[SEED_PARTS];
     enum rc rc = create_seed(shared, n, more, n_more, parts);

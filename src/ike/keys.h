@@ -33,16 +33,15 @@ enum rc ike_keys_seed_rekey(struct crypto *c, uint16_t old_prf, struct span old_
                             uint8_t ret[PRF_MAX]) ADIT_MUST_USE;
 
 /* prf+(SKEYSEED, Ni | Nr | SPIi | SPIr) as raw octets; on a rekey prf, nonces and SPIs are those of the NEW SA. */
-enum rc ike_keys_expand(struct crypto *c, uint16_t prf, struct span skeyseed, struct ike_nonces n,
-                        uint64_t spi_i, uint64_t spi_r, uint8_t *ret, size_t n_ret) ADIT_MUST_USE;
+enum rc ike_keys_expand(struct crypto *c, uint16_t prf, struct span skeyseed, struct ike_nonces n, uint64_t spi_i,
+                        uint64_t spi_r, uint8_t *ret, size_t n_ret) ADIT_MUST_USE;
 /* The same, cut into the seven keys that `alg` and `prf` ask for. */
-enum rc ike_keys_derive(struct crypto *c, uint16_t prf, struct sk_alg alg, struct span skeyseed,
-                        struct ike_nonces n, uint64_t spi_i, uint64_t spi_r,
-                        struct ike_keys *ret) ADIT_MUST_USE;
+enum rc ike_keys_derive(struct crypto *c, uint16_t prf, struct sk_alg alg, struct span skeyseed, struct ike_nonces n,
+                        uint64_t spi_i, uint64_t spi_r, struct ike_keys *ret) ADIT_MUST_USE;
 
 /* IntAuth_n = prf(SK_p, [IntAuth_(n-1) |] A | P), RFC 9242 3.3.2. SK_p: the newest BEFORE exchange n changes it. */
-enum rc ike_keys_int_auth(struct crypto *c, uint16_t prf, struct span sk_p, struct span previous,
-                          struct span a, struct span p, uint8_t ret[PRF_MAX]) ADIT_MUST_USE;
+enum rc ike_keys_int_auth(struct crypto *c, uint16_t prf, struct span sk_p, struct span previous, struct span a,
+                          struct span p, uint8_t ret[PRF_MAX]) ADIT_MUST_USE;
 
 /* What one side signs, RFC 7296 2.15 with RFC 9242 3.3.1 and the downgrade prevention draft. */
 struct ike_auth_input {
@@ -61,8 +60,7 @@ enum rc ike_keys_auth(struct crypto *c, uint16_t prf, struct span psk, const str
 /* KEYMAT = prf+(SK_d, [SK(0) |] Ni | Nr [| SK(1) .. SK(n)]), RFC 7296 2.17, RFC 9370 2.2.4. `shared` is empty
  * without PFS; in IKE_AUTH the nonces are those of IKE_SA_INIT. The first half of ret serves the initiator of the
  * exchange as sender. */
-enum rc ike_keys_child(struct crypto *c, uint16_t prf, struct span sk_d, struct span shared,
-                       struct ike_nonces n, const struct span *more, size_t n_more, uint8_t *ret,
-                       size_t n_ret) ADIT_MUST_USE;
+enum rc ike_keys_child(struct crypto *c, uint16_t prf, struct span sk_d, struct span shared, struct ike_nonces n,
+                       const struct span *more, size_t n_more, uint8_t *ret, size_t n_ret) ADIT_MUST_USE;
 
 #endif

@@ -1,0 +1,155 @@
+/* ike/child: Child SAs on the control side: SPI, keys, table. ESP itself is the datapath's.
+ */
+#include "engine.h"
+
+#include <stdlib.h>
+
+struct ike_child *ike_child_find(const struct ike *ike, uint32_t spi_in)
+{
+    for (struct map_node *n = map_first(&ike->children, spi_in); n; n = map_next(n)) {
+        struct ike_child *child = CONTAINER_OF(n, struct ike_child, by_spi);
+        if (child->spi_in == spi_in)
+            return child;
+    }
+    return NULL;
+}
+
+struct ike_child *ike_child_of(const struct ike_sa *sa, uint32_t spi_out)
+{
+    for (struct list *l = sa->children.next; l != &sa->children; l = l->next) {
+        struct ike_child *child = CONTAINER_OF(l, struct ike_child, of_sa);
+        if (child->spi_out == spi_out)
+            return child;
+    }
+    return NULL;
+}
+
+/* ESP goes in UDP when a NAT was seen (RFC 7296 2.23), and for a peer that uses 4500 without saying what it sees: what lets its
+ * IKE through may let nothing else through. */
+bool ike_child_udp(const struct ike_sa *sa)
+{
+    return sa->nat_peer || sa->nat_local || (sa->path.local.port != 500 && !sa->natd_seen);
+}
+
+/* 0: the source gave nothing usable. SPIs up to 255 are reserved (RFC 4303 2.1). */
+static uint32_t fresh_spi(struct ike *ike)
+{
+    for (int i = 0; i < 64; i++) {
+        uint32_t spi = ike->spi_source ? ike->spi_source(ike->spi_ctx, ike->rng) : rng_u32(ike->rng);
+        if (spi > 255 && !ike_child_find(ike, spi))
+            return spi;
+    }
+    return 0;
+}
+
+enum rc ike_child_prepare(struct ike_turn *t, struct ike_sa *sa, const struct suite *suite, struct child_sa **ret_keys,
+                          struct ike_child **ret_child)
+{
+    struct ike *ike = t->ike;
+    struct ike_child *child = calloc(1, sizeof *child);
+    struct child_sa *keys = crypto_arena_get(ike->child_keys);
+    enum rc rc = child && keys ? RC_OK : RC_NOMEM;
+    if (rc == RC_OK) {
+        *child = (struct ike_child){
+            .timer.kind = TIMER_CHILD,
+            .sa = sa,
+            .spi_in = fresh_spi(ike),
+            .suite = *suite,
+            .since = t->now,
+        };
+        list_init(&child->of_sa);
+        keys->spi_in = child->spi_in;
+        keys->alg = (struct esp_alg){suite->encr, suite->encr_bits, suite->integ};
+        rc = child->spi_in ? map_insert(&ike->children, &child->by_spi, child->spi_in) : RC_LIMIT;
+    }
+    if (rc == RC_OK && !ike_timer_set(ike, &child->timer, t->now + ike->policy.child_lifetime)) {
+        map_remove(&ike->children, &child->by_spi);
+        rc = RC_NOMEM;
+    }
+    if (rc) {
+        if (keys)
+            crypto_arena_put(ike->child_keys, keys);
+        free(child);
+        return rc;
+    }
+    *ret_keys = keys;
+    *ret_child = child;
+    return RC_OK;
+}
+
+enum rc ike_child_derive(struct ike_turn *t, const struct ike_sa *sa, const struct ike_keymat *m, struct child_sa *keys)
+{
+    struct esp_sizes sizes;
+    uint8_t raw[2 * ESP_KEYMAT_MAX];
+    if (!crypto_esp_sizes(keys->alg, &sizes) || sizes.key_e + sizes.key_a > ESP_KEYMAT_MAX)
+        return RC_UNSUPPORTED;
+    size_t n = (size_t)sizes.key_e + sizes.key_a;
+    enum rc rc = ike_keys_child(t->ike->crypto, sa->suite.prf, span_of(sa->secrets->keys.d, sa->secrets->keys.n_prf),
+                                m->shared, m->nonces, m->more, m->n_more, raw, 2 * n);
+    if (rc == RC_OK) {
+        /* RFC 7296 2.17: first what the initiator of THIS exchange sends with, then what it receives with. */
+        memcpy(m->ours ? keys->key_out : keys->key_in, raw, n);     /* lint: not wire bytes: key material */
+        memcpy(m->ours ? keys->key_in : keys->key_out, raw + n, n); /* lint: not wire bytes: key material */
+        keys->key_len = (uint8_t)n;
+    }
+    wipe(raw, sizeof raw);
+    return rc;
+}
+
+static void unlink_child(struct ike *ike, struct ike_child *child)
+{
+    heap_cancel(&ike->timers, &child->timer.t);
+    map_remove(&ike->children, &child->by_spi);
+}
+
+void ike_child_discard(struct ike *ike, struct child_sa *keys, struct ike_child *child)
+{
+    if (keys)
+        crypto_arena_put(ike->child_keys, keys);
+    if (!child)
+        return;
+    unlink_child(ike, child);
+    free(child);
+}
+
+void ike_child_install(struct ike_turn *t, struct ike_sa *sa, struct child_sa *keys, struct ike_child *child)
+{
+    child->udp = ike_child_udp(sa);
+    list_push_back(&sa->children, &child->of_sa);
+    sa->n_children++;
+    sa->tunnel->n_children++;
+    keys->tunnel = sa->tunnel_handle;
+    keys->spi_out = child->spi_out;
+    keys->ts_local = child->ts_local;
+    keys->ts_remote = child->ts_remote;
+    keys->udp = child->udp;
+    keys->path = sa->path;
+    keys->hard_expiry =
+        t->now + (t->ike->policy.child_lifetime > IKE_CHILD_HARD ? t->ike->policy.child_lifetime : IKE_CHILD_HARD);
+    struct act *act = ike_act_add(t, ACT_CHILD_UP);
+    if (act)
+        act->child = keys;
+    else
+        crypto_arena_put(t->ike->child_keys, keys);
+}
+
+void ike_child_free(struct ike *ike, struct ike_child *child)
+{
+    unlink_child(ike, child);
+    list_remove(&child->of_sa);
+    child->sa->n_children--;
+    if (child->sa->tunnel)
+        child->sa->tunnel->n_children--;
+    free(child);
+}
+
+void ike_child_down(struct ike_turn *t, struct ike_child *child, enum child_down why)
+{
+    struct act *act = ike_act_add(t, ACT_CHILD_DOWN);
+    if (act) {
+        act->spi_in = child->spi_in;
+        act->why = why;
+        act->tunnel = child->sa->tunnel_handle;
+    }
+    ike_child_free(t->ike, child);
+}

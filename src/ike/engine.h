@@ -1,0 +1,351 @@
+/* ike/engine: the objects of the IKEv2 responder and the functions its files share. Nobody outside src/ike includes this.
+ *
+ *   ike ---- tunnels by handle, identities by (identity, local address)
+ *    |------ SAs by our SPI; half-open ones also in order of age and by source address
+ *    |          |--- children (our inbound SPI), at most one own request, at most one reassembly per direction
+ *    '------ one deadline heap for every timer there is
+ */
+#ifndef ADIT_IKE_ENGINE_H
+#define ADIT_IKE_ENGINE_H
+
+#include "adit/ike.h"
+#include "adit/wire_ike.h"
+#include "cookie.h"
+#include "fragment.h"
+#include "keys.h"
+
+/* Limits of our own (docs/limits.md). */
+#define IKE_DATAGRAM_MAX 65536
+#define IKE_INNER_MAX 8192   /* payloads of one message of ours */
+#define IKE_PIECES_MAX 16    /* datagrams one message of ours is cut into */
+#define IKE_TUNNEL_SAS 16    /* IKE SAs of one tunnel; the oldest goes */
+#define IKE_CHILDREN_MAX 100 /* child SAs of one tunnel, whatever the policy says */
+#define IKE_HANDLE_MAX (1u << 20)
+#define IKE_FRAGMENT_BUDGET (32u << 20) /* octets of incomplete messages of all SAs */
+#define IKE_ACTS_RESERVE 256            /* room one call may need: children of a tunnel, its SAs, pieces */
+#define IKE_NONCE_SIZE 32               /* >= half the key of PRF_HMAC_SHA2_512, RFC 7296 2.10 */
+#define IKE_LINGER (30 * NS_PER_S)      /* an ended SA still repeats its last response */
+#define IKE_RETRANSMIT_CAP (32 * NS_PER_S)
+#define IKE_CHILD_HARD (8 * 3600 * NS_PER_S)
+#define IKE_PSK_DIGEST 32
+
+enum ike_state {
+    IKE_STATE_NEW,           /* no SA yet */
+    IKE_STATE_ADDING_KEYS,   /* IKE_INTERMEDIATE exchanges are due (RFC 9370) */
+    IKE_STATE_AWAITING_AUTH, /* IKE_AUTH is due */
+    IKE_STATE_ESTABLISHED,
+    IKE_STATE_DELETING, /* we want it gone: our Delete is sent, or queued behind another request */
+    IKE_STATE_ENDED,    /* everything said; a repeated request gets the stored response again */
+    IKE_STATES
+};
+const char *ike_state_name(enum ike_state state);
+
+enum ike_timer_kind { TIMER_SA, TIMER_REQUEST, TIMER_FRAGMENTS, TIMER_CHILD };
+struct ike_timer {
+    struct timer t;
+    enum ike_timer_kind kind;
+};
+
+/* A message of ours as it went out: a repeated request gets the same octets (RFC 7296 2.1). */
+struct ike_message {
+    struct buf bytes; /* the datagrams, one after the other */
+    uint16_t length[IKE_PIECES_MAX];
+    uint8_t n;
+};
+
+struct ike_secrets { /* lives in the guarded arena */
+    struct ike_keys keys;
+    /* Under which incoming keys the last answered request came: IKE_INTERMEDIATE changes them afterwards. */
+    uint8_t last_e[SK_E_MAX], last_a[SK_A_MAX];
+    uint8_t int_auth_i[PRF_MAX], int_auth_r[PRF_MAX];
+    bool has_int_auth;
+};
+
+struct ike_queue { /* a message of one direction being reassembled */
+    struct ike_timer timer;
+    struct list age; /* of all queues; the oldest pays when the budget is spent */
+    struct ike_sa *sa;
+    bool response;
+    struct ike_fragments f;
+};
+
+enum ike_errand { ERRAND_NONE, ERRAND_DELETE_IKE, ERRAND_DELETE_CHILDREN };
+struct ike_request { /* our own request: window 1 */
+    struct ike_timer timer;
+    enum ike_errand errand;
+    uint32_t mid;
+    uint8_t exchange, tries;
+    uint64_t interval;
+    struct ike_message message;
+};
+
+struct ike_child {
+    struct map_node by_spi; /* inbound */
+    struct list of_sa;
+    struct ike_timer timer;
+    struct ike_sa *sa;
+    uint32_t spi_in, spi_out;
+    struct suite suite;
+    struct ts ts_local, ts_remote;
+    bool udp;
+    bool expiring; /* our Delete is due */
+    bool deleting; /* our Delete for it is on its way */
+    uint64_t since;
+};
+
+struct ike_source { /* half-open SAs of one source address */
+    struct map_node node;
+    struct addr addr;
+    uint32_t n;
+};
+
+struct ike_sa {
+    struct map_node by_spi, by_init;
+    struct list of_tunnel, half_open_order;
+    struct ike_timer timer;
+
+    uint64_t spi_i, spi_r;
+    bool initiator; /* we are its original initiator; our SPI is then spi_i */
+    enum ike_state state;
+    struct suite suite;
+    struct sk_alg alg;
+    struct path path;
+    bool nat_peer, nat_local, natd_seen, fragmentation, full_transcript, fragments_used;
+
+    struct buf ni, nr;            /* of IKE_SA_INIT; gone when the first child is up */
+    struct buf request, response; /* IKE_SA_INIT as received and sent, for AUTH */
+    uint64_t init_hash;
+    struct ike_secrets *secrets; /* NULL once ended */
+    uint8_t addke_done;
+    uint64_t iv_out; /* GCM: never twice under one key */
+
+    uint32_t mid_in, mid_out; /* the next request we expect, the next we send */
+    struct {
+        bool valid;
+        uint8_t exchange;
+        uint64_t hash; /* of the request, or of its first fragment */
+        struct ike_message message;
+    } answered; /* response to mid_in - 1 */
+    struct bucket resend;
+    struct ike_request own;
+    struct ike_queue *queue[2]; /* requests, responses */
+
+    struct ike_source *source; /* set while half-open */
+    struct ike_tunnel *tunnel; /* set while established */
+    uint32_t tunnel_handle;
+    struct identity peer;
+    uint8_t psk_digest[IKE_PSK_DIGEST];
+    struct list children;
+    uint32_t n_children;
+    uint64_t created, established;
+};
+
+struct ike_identity {
+    struct map_node node;
+    struct ike_tunnel *tunnel;
+    uint8_t type;
+    uint16_t n;
+    uint8_t data[];
+};
+struct ike_endpoint { /* a local address that terminates a tunnel */
+    struct map_node node;
+    struct addr addr;
+    uint32_t refs;
+};
+struct ike_psk {
+    struct buf value;
+    uint64_t not_after;
+};
+struct ike_tunnel {
+    uint32_t handle;
+    char *name; /* account/tunnel */
+    struct addr endpoint, customer_endpoint;
+    struct identity local_identity;
+    struct ike_identity *identities[TUNNEL_IDENTITIES];
+    uint8_t n_identities;
+    struct ike_psk psks[TUNNEL_PSKS];
+    uint8_t n_psks;
+    enum pq_mode pq;
+    bool strict_peer, allow_null_cipher;
+    struct ts ts_local[2], ts_remote[2];
+    uint8_t n_ts_local, n_ts_remote;
+    struct list sas; /* oldest first */
+    uint32_t n_sas, n_children;
+    struct ike_failure failure;
+};
+
+struct ike {
+    struct ike_policy policy;
+    struct log *log;
+    struct crypto *crypto;
+    const struct rng *rng;
+    uint32_t (*spi_source)(void *ctx, const struct rng *rng);
+    void *spi_ctx;
+    uint64_t unix_time_at_zero;
+    uint8_t hash_key[16];
+    uint8_t digest_key[32];
+    struct ike_cookies cookies;
+
+    struct map sas, inits, children, sources, identities, endpoints;
+    struct ike_tunnel **tunnels;
+    size_t n_tunnels;
+    struct list half_open; /* oldest first */
+    size_t n_half_open, n_alive;
+    struct list queues; /* oldest first */
+    size_t queued;      /* octets in all queues */
+    struct heap timers;
+    struct arena *secrets, *child_keys;
+    struct bucket stateless; /* unprotected errors */
+
+    uint8_t *in, *joined, *out, *inner; /* scratch of one call; wiped when it held plaintext */
+    uint64_t counts[IKE_COUNT_END];
+};
+
+/* One call into the engine. */
+struct ike_turn {
+    struct ike *ike;
+    uint64_t now;
+    struct acts *acts;
+};
+
+/* What a handler found: nothing is changed before its reply is sealed and stored, then commit() runs. */
+enum ike_outcome {
+    OUTCOME_DROP,  /* silence; the message ID stays, the peer may try again */
+    OUTCOME_REPLY, /* go to the row's next state */
+    OUTCOME_STAY,  /* reply and keep the state */
+    OUTCOME_KILL,  /* reply, then the SA ends */
+    OUTCOME_DONE,  /* nothing to send: a response was digested, or the handler did it all (IKE_SA_INIT) */
+};
+
+struct ike_auth_plan { /* what a good IKE_AUTH brings, until commit */
+    struct ike_tunnel *tunnel;
+    struct identity peer;
+    uint8_t psk_digest[IKE_PSK_DIGEST];
+    bool initial_contact;
+    struct child_sa *keys; /* NULL: no child */
+    struct ike_child *child;
+};
+
+struct ike_inbound { /* one message on its way through the engine */
+    struct ike_turn *turn;
+    struct path path;
+    struct ike_header header;
+    struct ike_sa *sa; /* NULL: IKE_SA_INIT */
+    struct span datagram;
+    uint64_t hash;
+    bool fragmented;
+    size_t largest;        /* UDP payload of the (largest) datagram */
+    const char *malformed; /* authentic, but no list of payloads: why */
+    uint8_t first;         /* type of the first inner payload */
+
+    struct ike_chain chain;         /* inner payloads; those of the datagram itself in IKE_SA_INIT */
+    struct span inner;              /* the octets of the chain, P of RFC 9242 3.3.2 */
+    uint8_t a[IKE_HEADER_SIZE + 4]; /* A of RFC 9242 3.3.2 */
+
+    struct ike_writer reply; /* inner payloads */
+    void (*commit)(struct ike_inbound *x);
+    struct ike_secrets next; /* becomes the SA's at commit */
+    bool has_next;
+    struct ike_auth_plan auth;                /* IKE_AUTH */
+    struct ike_child *gone[IKE_CHILDREN_MAX]; /* INFORMATIONAL: children the peer deletes */
+    size_t n_gone;
+};
+
+/* ---- sa.c */
+/* A half-open SA with SPIs, timers and tables set up; NULL at a limit (counted) or out of memory. */
+struct ike_sa *ike_sa_new(struct ike_turn *t, uint64_t spi_i, const struct path *path, uint64_t init_hash);
+struct ike_sa *ike_sa_find(struct ike *ike, uint64_t spi); /* by our SPI */
+struct ike_sa *ike_sa_find_init(struct ike *ike, uint64_t init_hash, uint64_t spi_i);
+void ike_sa_establish(struct ike_turn *t, struct ike_sa *sa, struct ike_tunnel *tunnel);
+/* Children down, tunnel told, secrets wiped; the SA lingers as ENDED to repeat its last response. */
+void ike_sa_end(struct ike_turn *t, struct ike_sa *sa, enum child_down why);
+/* The same, but first the peer is sent a Delete. */
+void ike_sa_delete(struct ike_turn *t, struct ike_sa *sa, enum child_down why);
+void ike_sa_free(struct ike *ike, struct ike_sa *sa); /* silently */
+uint64_t ike_sa_our_spi(const struct ike_sa *sa);
+uint32_t ike_source_count(struct ike *ike, const struct addr *a); /* half-open SAs of that address */
+void ike_sa_due(struct ike_turn *t, struct ike_sa *sa);           /* its timer */
+bool ike_sa_is_pq(const struct ike_sa *sa);
+
+/* ---- acts, timers, hashes: engine.c */
+bool ike_acts_room(struct ike_turn *t);
+void ike_act_send(struct ike_turn *t, const struct path *path, struct span datagram);
+void ike_act_send_message(struct ike_turn *t, const struct path *path, const struct ike_message *m);
+struct act *ike_act_add(struct ike_turn *t, enum act_type type);           /* never NULL inside the reserve */
+bool ike_timer_set(struct ike *ike, struct ike_timer *timer, uint64_t at); /* false: out of memory */
+uint64_t ike_hash(const struct ike *ike, struct span s);
+uint64_t ike_hash_addr(const struct ike *ike, const struct addr *a);
+uint64_t ike_unix_time(const struct ike *ike, uint64_t now);
+static inline void ike_count_add(struct ike *ike, enum ike_count c)
+{
+    ike->counts[c]++;
+}
+
+/* ---- tunnel.c */
+struct ike_tunnel *ike_tunnel_get(const struct ike *ike, uint32_t handle);
+enum rc ike_tunnel_set(struct ike_turn *t, const struct tunnel_policy *p) ADIT_MUST_USE;
+void ike_tunnel_reset(struct ike_turn *t, struct ike_tunnel *tunnel);
+void ike_tunnel_remove(struct ike_turn *t, struct ike_tunnel *tunnel);
+void ike_tunnel_free(struct ike *ike, struct ike_tunnel *tunnel); /* without SAs */
+struct ike_tunnel *ike_tunnel_by_identity(const struct ike *ike, const struct addr *local, uint8_t type,
+                                          struct span data);
+bool ike_endpoint_known(const struct ike *ike, const struct addr *local);
+/* Which PSK proved an SA, without keeping the PSK. */
+void ike_psk_digest(const struct ike *ike, struct span psk, uint8_t ret[IKE_PSK_DIGEST]);
+
+/* ---- child.c */
+/* Inbound SPI, keys and the object itself, nothing installed yet. ret_* are released by ike_child_discard(). */
+enum rc ike_child_prepare(struct ike_turn *t, struct ike_sa *sa, const struct suite *suite, struct child_sa **ret_keys,
+                          struct ike_child **ret_child) ADIT_MUST_USE;
+/* KEYMAT of an exchange (keys.h: ike_keys_child()) into keys->key_in, key_out. */
+struct ike_keymat {
+    struct ike_nonces nonces;
+    struct span shared;      /* empty without PFS */
+    const struct span *more; /* secrets of additional key exchanges */
+    size_t n_more;
+    bool ours; /* we initiated the exchange */
+};
+enum rc ike_child_derive(struct ike_turn *t, const struct ike_sa *sa, const struct ike_keymat *m,
+                         struct child_sa *keys) ADIT_MUST_USE;
+void ike_child_discard(struct ike *ike, struct child_sa *keys, struct ike_child *child);
+void ike_child_install(struct ike_turn *t, struct ike_sa *sa, struct child_sa *keys, struct ike_child *child);
+void ike_child_down(struct ike_turn *t, struct ike_child *child, enum child_down why);
+void ike_child_free(struct ike *ike, struct ike_child *child);
+struct ike_child *ike_child_find(const struct ike *ike, uint32_t spi_in);
+struct ike_child *ike_child_of(const struct ike_sa *sa, uint32_t spi_out);
+bool ike_child_udp(const struct ike_sa *sa);
+
+/* ---- request.c: our own requests */
+void ike_request_next(struct ike_turn *t, struct ike_sa *sa); /* starts what is wanted unless one is outstanding */
+void ike_request_due(struct ike_turn *t, struct ike_sa *sa);  /* retransmit or give up */
+void ike_request_clear(struct ike *ike, struct ike_sa *sa);
+
+/* ---- unlock.c: authenticate, decrypt, reassemble */
+/* true: the message is whole, x->inner, first, a, hash are set. false: dropped, or waiting for more fragments. */
+bool ike_unlock(struct ike_inbound *x);
+/* Is it, or its first fragment, protected by the keys of the request answered last? */
+bool ike_unlock_repeated(struct ike_inbound *x);
+void ike_queue_free(struct ike *ike, struct ike_queue *q);
+
+/* ---- input.c */
+struct ike_header ike_reply_header(const struct ike_inbound *x); /* of the protected reply; next and length open */
+/* The inner payloads written so far; RC_LIMIT: too many. */
+enum rc ike_reply_inner(struct ike_inbound *x, uint8_t *ret_first, struct span *ret_inner) ADIT_MUST_USE;
+void ike_reply_reset(struct ike_inbound *x);
+
+/* ---- the handlers of the transition table */
+enum ike_outcome ike_init_request(struct ike_inbound *x);
+enum ike_outcome ike_intermediate_request(struct ike_inbound *x);
+enum ike_outcome ike_auth_request(struct ike_inbound *x);
+enum ike_outcome ike_create_refuse(struct ike_inbound *x);
+enum ike_outcome ike_create_refuse_closing(struct ike_inbound *x);
+enum ike_outcome ike_informational_request(struct ike_inbound *x);
+enum ike_outcome ike_informational_response(struct ike_inbound *x);
+
+/* Answer with one error notify and nothing else. */
+void ike_reply_notify(struct ike_inbound *x, uint16_t type, struct span data);
+/* An unprotected answer without state: HDR(same SPIs, MID, exchange; R), N(type); at most one `stateless` token each. */
+void ike_stateless_notify(struct ike_turn *t, const struct path *path, const struct ike_header *h, uint16_t type,
+                          struct span data);
+
+#endif

@@ -1,0 +1,146 @@
+/* ike/event: what the operator is told. The initiator's SPI is the trace id: both peers' logs and every capture show it.
+ */
+#include "event.h"
+
+#include <stdio.h>
+
+#include "proposal.h"
+
+#define FIELDS_MAX 20
+
+struct fields {
+    struct log_field v[FIELDS_MAX];
+    size_t n;
+    uint8_t spi_i[8], spi_r[8];
+};
+
+static void add(struct fields *f, struct log_field field)
+{
+    if (f->n < FIELDS_MAX)
+        f->v[f->n++] = field;
+}
+#define ADD(f, ...) add((f), (struct log_field)__VA_ARGS__)
+
+static struct span spi_octets(uint8_t octets[8], uint64_t spi)
+{
+    struct wr w = wr_of(octets, 8);
+    wr_u64(&w, spi);
+    return wr_span(&w);
+}
+
+static const char *id_type_name(uint8_t type)
+{
+    switch (type) {
+    case ID_IPV4_ADDR: return "IPV4_ADDR";
+    case ID_FQDN: return "FQDN";
+    case ID_RFC822_ADDR: return "RFC822_ADDR";
+    case ID_IPV6_ADDR: return "IPV6_ADDR";
+    case ID_KEY_ID: return "KEY_ID";
+    default: return "other";
+    }
+}
+
+static void add_identity(struct fields *f, uint8_t type, struct span data)
+{
+    ADD(f, LOG_STR("id_type", id_type_name(type)));
+    if (type == ID_IPV4_ADDR && data.n == 4)
+        ADD(f, LOG_ADDR("id", addr_of(4, data.p)));
+    else if (type == ID_IPV6_ADDR && data.n == 16)
+        ADD(f, LOG_ADDR("id", addr_of(6, data.p)));
+    else
+        ADD(f, LOG_BYTES("id", data));
+}
+
+/* Before authentication the tunnel can only be guessed: by the address the peer comes from. */
+static struct ike_tunnel *guess_tunnel(const struct ike *ike, const struct path *path)
+{
+    const struct addr *a = &path->remote.addr;
+    return ike_tunnel_by_identity(ike, &path->local.addr, a->family == 6 ? ID_IPV6_ADDR : ID_IPV4_ADDR,
+                                  span_of(a->b, addr_size(a)));
+}
+
+void ike_event_failed(struct ike_turn *t, const struct ike_report *r)
+{
+    struct fields f = {.n = 0};
+    struct ike_tunnel *tunnel = r->tunnel ? r->tunnel : guess_tunnel(t->ike, r->path);
+
+    ike_count_add(t->ike, r->count);
+    ADD(&f, LOG_HEX("trace", spi_octets(f.spi_i, r->spi_i)));
+    if (r->spi_r)
+        ADD(&f, LOG_HEX("spi_r", spi_octets(f.spi_r, r->spi_r)));
+    ADD(&f, LOG_ENDPOINT("peer", r->path->remote));
+    ADD(&f, LOG_ENDPOINT("local", r->path->local));
+    if (tunnel) {
+        ADD(&f, LOG_STR("tunnel", tunnel->name));
+        ADD(&f, LOG_BOOL("tunnel_by_address", !r->tunnel));
+    }
+    ADD(&f, LOG_STR("reason", r->reason));
+    ADD(&f, LOG_STR("class", ike_count_name(r->count)));
+    if (r->identity)
+        add_identity(&f, r->identity->type, r->identity->data);
+    if (r->offered)
+        ADD(&f, LOG_STR("offered", r->offered));
+    if (r->nearest)
+        ADD(&f, LOG_STR("nearest", r->nearest));
+    if (r->created)
+        ADD(&f, LOG_U64("after_ms", (t->now - r->created) / NS_PER_MS));
+    log_event(t->ike->log, t->now, LOG_LEVEL_WARN, "ike.handshake_failed", f.v, f.n);
+
+    if (tunnel) {
+        tunnel->failure.at = t->now;
+        snprintf(tunnel->failure.text, sizeof tunnel->failure.text, "%s%s%s", r->reason, r->offered ? "; offered " : "",
+                 r->offered ? r->offered : "");
+    }
+}
+
+void ike_event_established(struct ike_turn *t, const struct ike_sa *sa, const struct ike_child *child)
+{
+    struct fields f = {.n = 0};
+    char ike_suite[IKE_SUITE_TEXT], esp_suite[IKE_SUITE_TEXT];
+    ADD(&f, LOG_HEX("trace", spi_octets(f.spi_i, sa->spi_i)));
+    ADD(&f, LOG_HEX("spi_r", spi_octets(f.spi_r, sa->spi_r)));
+    ADD(&f, LOG_STR("tunnel", sa->tunnel ? sa->tunnel->name : "?"));
+    ADD(&f, LOG_ENDPOINT("peer", sa->path.remote));
+    ADD(&f, LOG_ENDPOINT("local", sa->path.local));
+    add_identity(&f, sa->peer.type, span_of(sa->peer.data, sa->peer.n));
+    ADD(&f, LOG_STR("suite", ike_suite_text(&sa->suite, ike_suite)));
+    ADD(&f, LOG_BOOL("pq", ike_sa_is_pq(sa)));
+    ADD(&f, LOG_BOOL("nat", sa->nat_peer || sa->nat_local));
+    if (child) {
+        ADD(&f, LOG_STR("esp_suite", ike_suite_text(&child->suite, esp_suite)));
+        ADD(&f, LOG_U64("spi_in", child->spi_in));
+        ADD(&f, LOG_U64("spi_out", child->spi_out));
+    }
+    ADD(&f, LOG_BOOL("child", child != NULL));
+    ADD(&f, LOG_U64("after_ms", (t->now - sa->created) / NS_PER_MS));
+    log_event(t->ike->log, t->now, LOG_LEVEL_INFO, "ike.established", f.v, f.n);
+}
+
+void ike_event_ended(struct ike_turn *t, const struct ike_sa *sa, enum child_down why)
+{
+    static const char *const WHY[] = {
+        [CHILD_DOWN_PEER] = "deleted by the peer",    [CHILD_DOWN_REKEYED] = "rekeyed",
+        [CHILD_DOWN_EXPIRED] = "lifetime over",       [CHILD_DOWN_IKE_GONE] = "replaced or lost",
+        [CHILD_DOWN_ADMIN] = "taken down by command",
+    };
+    struct fields f = {.n = 0};
+    ADD(&f, LOG_HEX("trace", spi_octets(f.spi_i, sa->spi_i)));
+    ADD(&f, LOG_STR("tunnel", sa->tunnel ? sa->tunnel->name : "?"));
+    ADD(&f, LOG_ENDPOINT("peer", sa->path.remote));
+    ADD(&f, LOG_STR("reason", WHY[why]));
+    ADD(&f, LOG_U64("lived_s", (t->now - sa->established) / NS_PER_S));
+    log_event(t->ike->log, t->now, LOG_LEVEL_INFO, "ike.down", f.v, f.n);
+}
+
+void ike_event_drop(struct ike_turn *t, const struct path *path, enum ike_count count, uint64_t spi_i, const char *why)
+{
+    struct fields f = {.n = 0};
+    ike_count_add(t->ike, count);
+    ADD(&f, LOG_STR("class", ike_count_name(count)));
+    ADD(&f, LOG_STR("reason", why));
+    ADD(&f, LOG_ENDPOINT("peer", path->remote));
+    ADD(&f, LOG_ENDPOINT("local", path->local));
+    if (spi_i)
+        ADD(&f, LOG_HEX("trace", spi_octets(f.spi_i, spi_i)));
+    log_event(t->ike->log, t->now, LOG_LEVEL_INFO, "ike.drop", f.v, f.n);
+}

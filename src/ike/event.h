@@ -1,0 +1,24 @@
+/* ike/event: one log event for each handshake that failed or came up, rate-limited ones for drops.
+ */
+#ifndef ADIT_IKE_EVENT_H
+#define ADIT_IKE_EVENT_H
+
+#include "engine.h"
+
+struct ike_report { /* why a handshake failed; NULL and empty fields are left out */
+    enum ike_count count;
+    const char *reason;            /* a literal, a sentence for an operator */
+    const char *offered, *nearest; /* suites or selectors as text */
+    const struct ike_id *identity; /* as received */
+    struct ike_tunnel *tunnel;     /* NULL: guessed from the peer's address */
+    const struct path *path;
+    uint64_t spi_i, spi_r;
+    uint64_t created; /* when the handshake began; 0: with this message */
+};
+void ike_event_failed(struct ike_turn *t, const struct ike_report *r);
+void ike_event_established(struct ike_turn *t, const struct ike_sa *sa, const struct ike_child *child);
+void ike_event_ended(struct ike_turn *t, const struct ike_sa *sa, enum child_down why);
+/* Count a datagram that is not answered; `why` is a literal. */
+void ike_event_drop(struct ike_turn *t, const struct path *path, enum ike_count count, uint64_t spi_i, const char *why);
+
+#endif

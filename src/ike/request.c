@@ -1,0 +1,91 @@
+/* ike/request: our own requests: one at a time, repeated with exponential back-off (RFC 7296 2.1, 2.4). For now all of them are
+ * Deletes in INFORMATIONAL exchanges.
+ */
+#include "event.h"
+#include "seal.h"
+
+void ike_request_clear(struct ike *ike, struct ike_sa *sa)
+{
+    heap_cancel(&ike->timers, &sa->own.timer.t);
+    buf_free(&sa->own.message.bytes);
+    sa->own.message = (struct ike_message){0};
+    sa->own.errand = ERRAND_NONE;
+}
+
+static void send_request(struct ike_turn *t, struct ike_sa *sa, enum ike_errand errand, struct ike_writer *iw)
+{
+    const struct ike_header header = {
+        .spi_i = sa->spi_i,
+        .spi_r = sa->spi_r,
+        .version = IKE_VERSION,
+        .exchange = INFORMATIONAL,
+        .flags = sa->initiator ? IKE_FLAG_INITIATOR : 0,
+        .mid = sa->mid_out,
+    };
+    struct ike_request *own = &sa->own;
+    struct span inner;
+    enum rc rc = ike_write_finish(iw, &inner);
+    if (rc == RC_OK)
+        rc = ike_seal(t->ike, sa, &header, ike_write_first(iw), inner,
+                      ike_seal_limit(&sa->path, t->ike->policy.fragment_size), &own->message);
+    own->interval = t->ike->policy.retransmit_first;
+    if (rc != RC_OK || !ike_timer_set(t->ike, &own->timer, t->now + own->interval)) {
+        /* Out of memory: as if the peer never answered. */
+        ike_sa_end(t, sa, CHILD_DOWN_IKE_GONE);
+        return;
+    }
+    own->errand = errand;
+    own->mid = sa->mid_out++;
+    own->exchange = INFORMATIONAL;
+    own->tries = 1;
+    ike_act_send_message(t, &sa->path, &own->message);
+}
+
+/* All children whose time is over, in one Delete. */
+static bool write_expired(struct ike_sa *sa, struct ike_writer *iw)
+{
+    uint32_t spis[IKE_CHILDREN_MAX];
+    uint16_t n = 0;
+    for (struct list *l = sa->children.next; l != &sa->children && n < IKE_CHILDREN_MAX; l = l->next) {
+        struct ike_child *child = CONTAINER_OF(l, struct ike_child, of_sa);
+        if (!child->expiring)
+            continue;
+        child->deleting = true;
+        spis[n++] = child->spi_in; /* RFC 7296 3.11: the SPIs we receive with */
+    }
+    if (n)
+        ike_write_delete_esp(iw, spis, n);
+    return n > 0;
+}
+
+void ike_request_next(struct ike_turn *t, struct ike_sa *sa)
+{
+    struct ike_writer iw;
+    uint8_t inner[512]; /* a Delete of IKE_CHILDREN_MAX SPIs has 408 octets */
+    if (sa->own.errand != ERRAND_NONE || !sa->secrets)
+        return; /* window 1: the rest waits for the answer */
+    ike_write_inner(&iw, wr_of(inner, sizeof inner));
+    if (sa->state == IKE_STATE_DELETING) {
+        ike_write_delete_ike(&iw);
+        send_request(t, sa, ERRAND_DELETE_IKE, &iw);
+    } else if (sa->state == IKE_STATE_ESTABLISHED && write_expired(sa, &iw)) {
+        send_request(t, sa, ERRAND_DELETE_CHILDREN, &iw);
+    }
+}
+
+void ike_request_due(struct ike_turn *t, struct ike_sa *sa)
+{
+    struct ike_request *own = &sa->own;
+    if (own->tries > t->ike->policy.retransmit_tries) { /* RFC 7296 2.4: the peer is gone, and so is the SA */
+        ike_event_drop(t, &sa->path, IKE_COUNT_FAIL_TIMEOUT, sa->spi_i, "the peer does not answer our request");
+        ike_sa_end(t, sa, CHILD_DOWN_IKE_GONE);
+        return;
+    }
+    own->tries++;
+    own->interval = own->interval * 2 < IKE_RETRANSMIT_CAP ? own->interval * 2 : IKE_RETRANSMIT_CAP;
+    if (!ike_timer_set(t->ike, &own->timer, t->now + own->interval)) {
+        ike_sa_end(t, sa, CHILD_DOWN_IKE_GONE);
+        return;
+    }
+    ike_act_send_message(t, &sa->path, &own->message);
+}
