@@ -1,0 +1,153 @@
+/* GRE, both ways (RFC 2784, RFC 2890), and the answer to keepalives as some routers send them: a GRE packet whose inner packet is
+ * already the answer, addressed from our endpoint to the peer, with GRE protocol 0. */
+#include "worker.h"
+
+const struct tun *gre_find(const struct tables *t, const struct addr *local, const struct addr *remote)
+{
+    if (local->family != remote->family)
+        return NULL;
+    struct key l = key_of(local), r = key_of(remote);
+    uint32_t i = (uint32_t)pair_hash(l, r) & t->gre->mask;
+    for (; t->gre->slot[i]; i = (i + 1) & t->gre->mask) {
+        const struct tun *tun = t->tun[t->gre->slot[i] - 1];
+        if (tun->local.family == local->family && key_equal(key_of(&tun->local), l) &&
+            key_equal(key_of(&tun->remote), r))
+            return tun;
+    }
+    return NULL;
+}
+
+static const struct tun *pair_of(struct batch *b, const struct pkt_outer *o)
+{
+    const struct tun *last = b->gre_last;
+    if (last && last->local.family == o->dst.family && key_equal(key_of(&last->remote), key_of(&o->src)) &&
+        key_equal(key_of(&last->local), key_of(&o->dst)))
+        return last;
+    return b->gre_last = gre_find(b->t, &o->dst, &o->src);
+}
+
+static bool has_key(const struct tun *tun, const struct gre_header *h)
+{
+    return tun->has_key == (bool)(h->flags & GRE_KEY) && (!tun->has_key || tun->key == h->key);
+}
+
+/* RFC 2890 2.2: out of order is whatever is at most 2^31 - 1 behind the last one, or the last one itself. */
+static bool sequence_advances(struct live *live, uint32_t sequence)
+{
+    if (sequence - live->seq_in - 1 >= UINT32_C(1) << 31)
+        return false;
+    live->seq_in = sequence;
+    return true;
+}
+
+static enum dp_reason reason_of(enum rc rc)
+{
+    return rc == RC_RANGE ? DP_REASON_GRE_VERSION : rc == RC_SYNTAX ? DP_REASON_GRE_FLAGS : DP_REASON_SHORT;
+}
+
+/* The header, against the tunnels of the endpoint pair. *tun: the right one if all is well, else the one to charge. */
+static enum dp_reason header_check(struct batch *b, const struct pkt *p, const struct tun **tun, struct gre_header *h)
+{
+    enum rc rc = wire_gre_read(p->data, p->len, h);
+    if (rc != RC_OK)
+        return reason_of(rc);
+    if (h->proto != GRE_PROTO_IPV4 && h->proto != GRE_PROTO_IPV6)
+        return DP_REASON_GRE_PROTOCOL;
+    const struct tun *t = *tun;
+    while (t && !has_key(t, h))
+        t = gre_next(b->t, t);
+    if (!t)
+        return DP_REASON_GRE_KEY;
+    *tun = t;
+    if (h->flags & GRE_CHECKSUM && wire_sum(p->data, p->len, 0) != 0xffff)
+        return DP_REASON_GRE_CHECKSUM;
+    if (t->sequence_check && h->flags & GRE_SEQUENCE && !sequence_advances(&b->w->dp->live[t->handle], h->sequence))
+        return DP_REASON_GRE_SEQUENCE;
+    return DP_REASON_NONE;
+}
+
+static uint8_t outer_tos(const struct tun *tun)
+{
+    return tun->dscp == DSCP_COPY ? 0 : (uint8_t)(tun->dscp << 2);
+}
+
+/* The packet is at its inner IP header. True: it was a keepalive, and its verdict is made. */
+static bool keepalive(struct batch *b, struct pkt *p, const struct tun *tun)
+{
+    struct ip_view ip;
+    struct gre_header h;
+    if (tun->local.family != 4 || p->len < IP4_HEADER || p->data[9] != IP_PROTO_GRE ||
+        wire_ip4_parse(p->data, p->len, &ip) != RC_OK || ip.payload != IP4_HEADER || ip.fragment)
+        return false;
+    if (load_be32(p->data + IP4_SRC) != load_be32(tun->local.b) ||
+        load_be32(p->data + IP4_DST) != load_be32(tun->remote.b))
+        return false;
+    if (wire_gre_read(p->data + IP4_HEADER, ip.len - IP4_HEADER, &h) != RC_OK || h.proto != GRE_PROTO_KEEPALIVE)
+        return false;
+
+    struct bucket *bucket = &b->w->dp->live[tun->handle].keepalive;
+    if (!tun->keepalive || !bucket_allows(bucket, KEEPALIVE_RATE, KEEPALIVE_BURST, b->now)) {
+        batch_drop(b, p, tun, DP_REASON_KEEPALIVE);
+        return true;
+    }
+    p->data += IP4_HEADER;
+    p->len = ip.len - IP4_HEADER;
+    p->outer = tun->outer;
+    p->outer.tos = outer_tos(tun);
+    p->verdict = PKT_TO_GRE;
+    return true;
+}
+
+void gre_in(struct batch *b, struct pkt *p)
+{
+    struct gre_header h;
+    const struct tun *tun = pair_of(b, &p->outer);
+    if (UNLIKELY(!tun)) {
+        bool ours = addr_is_ours(b->t->ours, key_of(&p->outer.dst));
+        batch_drop(b, p, NULL, ours ? DP_REASON_GRE_SOURCE : DP_REASON_OUTER_DESTINATION);
+        return;
+    }
+    enum dp_reason reason = header_check(b, p, &tun, &h);
+    if (UNLIKELY(reason != DP_REASON_NONE)) {
+        batch_drop(b, p, tun, reason);
+        return;
+    }
+    p->data += h.len;
+    p->len -= h.len;
+    if (h.proto == GRE_PROTO_IPV6)
+        inner_accept(b, p, tun, NULL, 6);
+    else if (!keepalive(b, p, tun))
+        inner_accept(b, p, tun, NULL, 4);
+}
+
+bool gre_out(struct batch *b, const struct job *j)
+{
+    struct pkt *p = j->p;
+    const struct tun *tun = j->tun;
+    if (pkt_headroom(p) < tun->gre_len) {
+        batch_drop(b, p, tun, DP_REASON_POOL);
+        return false;
+    }
+    struct tunnel_count *count = &b->w->count[tun->handle];
+    count->c.packets_out++;
+    count->c.bytes_out += p->len;
+
+    struct gre_header h = {
+        .flags = tun->gre_flags,
+        .proto = j->version == 4 ? GRE_PROTO_IPV4 : GRE_PROTO_IPV6,
+        .key = tun->key,
+        .len = tun->gre_len,
+    };
+    if (h.flags & GRE_SEQUENCE)
+        h.sequence = b->w->dp->live[tun->handle].seq_out++;
+    p->data -= h.len;
+    p->len += h.len;
+    wire_gre_write(p->data, &h);
+    if (h.flags & GRE_CHECKSUM)
+        wire_gre_seal(p->data, p->len);
+    p->outer = tun->outer;
+    p->outer.tos = j->tos;
+    p->outer.df = j->df;
+    p->verdict = PKT_TO_GRE;
+    return true;
+}

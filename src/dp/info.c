@@ -1,0 +1,124 @@
+/* What can be asked of a dp: names, counters, limits. Counters live in the workers and only grow; a handle that gets a new tunnel
+ * starts from zero by subtraction, so that nobody but its worker ever writes a counter. */
+#include "tables.h"
+#include "worker.h"
+
+const char *dp_reason_name(enum dp_reason r)
+{
+    static const char *const name[DP_REASON_END] = {
+#define X(id, text) text,
+        DP_REASONS(X)
+#undef X
+    };
+    return (unsigned)r < DP_REASON_END ? name[r] : "?";
+}
+
+static void add(struct dp_counters *to, const struct dp_counters *c)
+{
+    to->packets_in += c->packets_in;
+    to->bytes_in += c->bytes_in;
+    to->packets_out += c->packets_out;
+    to->bytes_out += c->bytes_out;
+    for (int i = 0; i < DP_REASON_END; i++)
+        to->drops[i] += c->drops[i];
+}
+
+static void subtract(struct dp_counters *from, const struct dp_counters *c)
+{
+    from->packets_in -= c->packets_in;
+    from->bytes_in -= c->bytes_in;
+    from->packets_out -= c->packets_out;
+    from->bytes_out -= c->bytes_out;
+    for (int i = 0; i < DP_REASON_END; i++)
+        from->drops[i] -= c->drops[i];
+}
+
+void worker_counters_sum(const struct dp *dp, uint32_t tunnel, struct dp_counters *ret)
+{
+    *ret = (struct dp_counters){0};
+    for (unsigned i = 0; i < WORKERS_MAX; i++)
+        if (dp->worker[i])
+            add(ret, &dp->worker[i]->count[tunnel].c);
+}
+
+/* The SA a tunnel sends on now, selectors aside. */
+static const struct sa *sending(const struct live *live)
+{
+    const struct sa *early = NULL;
+    for (uint32_t i = 0; live->sas && i < live->sas->n; i++) {
+        const struct sa *sa = live->sas->v[i];
+        if (sa->expired || sa->seq >= SEQ_HARD || sa->iv_next >= IV_HARD)
+            continue;
+        if (!sa->replaces || sa->seen)
+            return sa;
+        if (!early)
+            early = sa;
+    }
+    return early;
+}
+
+bool dp_tunnel_info(const struct dp *dp, uint32_t handle, struct dp_tunnel_info *ret)
+{
+    const struct tunnel *t = handle < dp->config.max_tunnels ? dp->tunnel[handle] : NULL;
+    if (!t)
+        return false;
+    const struct live *live = &dp->live[handle];
+    const struct sa *sa = sending(live);
+    const struct limits *limits = sa ? &sa->limits : &live->limits;
+    struct dp_tunnel_info info = {
+        .mtu = limits->mtu,
+        .mss4 = limits->mss4,
+        .mss6 = limits->mss6,
+        .path_mtu = live->path_mtu ? live->path_mtu : t->view->path_mtu,
+        .sendable = t->view->type == TUNNEL_GRE || sa,
+    };
+    worker_counters_sum(dp, handle, &info.counters);
+    subtract(&info.counters, &t->base);
+    for (unsigned i = 0; i < WORKERS_MAX; i++)
+        if (dp->worker[i] && dp->worker[i]->count[handle].last_in > info.last_in)
+            info.last_in = dp->worker[i]->count[handle].last_in;
+    if (info.counters.packets_in == 0)
+        info.last_in = 0; /* the handle's former holder's */
+    *ret = info;
+    return true;
+}
+
+bool dp_sa_info(const struct dp *dp, uint32_t spi_in, struct dp_sa_info *ret)
+{
+    const struct sa *sa = sa_find_in(dp->by_in, spi_in);
+    if (!sa)
+        return false;
+    *ret = (struct dp_sa_info){
+        .packets_in = sa->packets_in,
+        .bytes_in = sa->bytes_in,
+        .packets_out = sa->packets_out,
+        .bytes_out = sa->bytes_out,
+        .seq_in = sa->window.top,
+        .seq_out = sa->seq,
+        .replay_drops = sa->replay_drops,
+        .integrity_drops = sa->integrity_drops,
+        .mtu = sa->limits.mtu,
+        .mss4 = sa->limits.mss4,
+        .mss6 = sa->limits.mss6,
+        .sending = sending(&dp->live[sa->tunnel]) == sa,
+    };
+    return true;
+}
+
+void dp_total_info(const struct dp *dp, struct dp_counters *ret)
+{
+    struct dp_counters sum = {0};
+    for (unsigned i = 0; i < WORKERS_MAX; i++) {
+        const struct dp_worker *w = dp->worker[i];
+        if (!w)
+            continue;
+        add(&sum, &w->total); /* drops */
+        for (uint32_t k = 0; k < w->n_count; k++) {
+            sum.packets_in += w->count[k].c.packets_in;
+            sum.bytes_in += w->count[k].c.bytes_in;
+            sum.packets_out += w->count[k].c.packets_out;
+            sum.bytes_out += w->count[k].c.bytes_out;
+        }
+    }
+    *ret = sum;
+}

@@ -1,0 +1,106 @@
+/* A packet that came out of a tunnel: is it what the tunnel may carry? RFC 4301 5.2 (selectors), RFC 6040 4.2 (ECN), and the rules
+ * against loops and spoofing through tunnels (CVE-2020-10136, CVE-2024-7595). DSCP and TTL stay as they are: the account's
+ * namespace forwards the packet, and decrements there. */
+#include "worker.h"
+
+uint8_t ecn_decap(uint8_t inner, uint8_t outer)
+{
+    enum { NOT_ECT = 0, ECT1 = 1, ECT0 = 2, CE = 3 };
+    static const uint8_t table[4][4] = {
+        /* RFC 6040 4.2, figure 4; outer:  Not-ECT  ECT(1)   ECT(0)   CE */
+        [NOT_ECT] =                       {NOT_ECT, NOT_ECT, NOT_ECT, ECN_DROP}, /* MUST drop: CE would be lost */
+        [ECT1] =                          {ECT1,    ECT1,    ECT1,    CE},
+        [ECT0] =                          {ECT0,    ECT1,    ECT0,    CE},
+        [CE] =                            {CE,      CE,      CE,      CE},
+    };
+    return table[inner & 3][outer & 3];
+}
+
+/* 0/8, 127/8, multicast, reserved, broadcast. As a destination 169.254/16 belongs to them as well. */
+static bool is_martian4(uint32_t a)
+{
+    uint32_t net = a >> 24;
+    return net == 0 || net == 127 || net >= 224;
+}
+
+/* ::, ::1, multicast. As a destination fe80::/10 belongs to them as well. */
+static bool is_martian6(struct key a)
+{
+    return a.hi >> 56 == 0xff || (a.hi == 0 && a.lo <= 1);
+}
+
+static enum dp_reason check4(const struct batch *b, const uint8_t *p, const struct tun *tun)
+{
+    uint32_t src = load_be32(p + IP4_SRC), dst = load_be32(p + IP4_DST);
+    bool own_net = (dst & tun->mask4) == tun->net4 && tun->mask4;
+    if (addr_is_ours(b->t->ours, key4(dst)) || (!own_net && (is_martian4(dst) || dst >> 16 == 0xa9fe)))
+        return DP_REASON_INNER_DESTINATION;
+    if (is_martian4(src))
+        return DP_REASON_INNER_SOURCE;
+    if (tun->check_sources && !((src & tun->mask4) == tun->net4 && tun->mask4) &&
+        lpm_find(&tun->sources->v4, key4(src)) == 0)
+        return DP_REASON_INNER_SOURCE;
+    return DP_REASON_NONE;
+}
+
+static bool in_net6(const struct tun *tun, struct key a)
+{
+    return tun->mask6.hi != 0 && (a.hi & tun->mask6.hi) == tun->net6.hi && (a.lo & tun->mask6.lo) == tun->net6.lo;
+}
+
+static enum dp_reason check6(const struct batch *b, const uint8_t *p, const struct tun *tun)
+{
+    struct key src = key6(p + IP6_SRC), dst = key6(p + IP6_DST);
+    if (addr_is_ours(b->t->ours, dst) || (!in_net6(tun, dst) && (is_martian6(dst) || dst.hi >> 54 == 0xfe80 >> 6)))
+        return DP_REASON_INNER_DESTINATION;
+    if (is_martian6(src))
+        return DP_REASON_INNER_SOURCE;
+    if (tun->check_sources && !in_net6(tun, src) && lpm_find(&tun->sources->v6, src) == 0)
+        return DP_REASON_INNER_SOURCE;
+    return DP_REASON_NONE;
+}
+
+static enum dp_reason check(struct batch *b, struct pkt *p, const struct tun *tun, const struct sa *sa, uint8_t version,
+                            struct ip_view *ip)
+{
+    if (p->len > 0 && p->data[0] >> 4 != version)
+        return DP_REASON_INNER_VERSION;
+    if (wire_ip_parse(p->data, p->len, ip) != RC_OK)
+        return DP_REASON_INNER_LENGTH;
+    if (sa && !selectors_match(&sa->selectors, p->data, ip, true))
+        return DP_REASON_ESP_SELECTOR; /* RFC 4301 5.2 4: MUST discard */
+    /* A packet is decapsulated once: GRE straight inside GRE is taken for an attempt to pass a filter. */
+    if (!sa && ip->proto == IP_PROTO_GRE)
+        return DP_REASON_INNER_LOOP;
+    return version == 4 ? check4(b, p->data, tun) : check6(b, p->data, tun);
+}
+
+void inner_accept(struct batch *b, struct pkt *p, const struct tun *tun, struct sa *sa, uint8_t version)
+{
+    struct ip_view ip;
+    enum dp_reason reason = check(b, p, tun, sa, version, &ip);
+    if (UNLIKELY(reason != DP_REASON_NONE)) {
+        batch_drop(b, p, tun, reason);
+        return;
+    }
+    uint8_t ecn = ecn_decap(ip.tos, p->outer.tos);
+    if (UNLIKELY(ecn == ECN_DROP)) {
+        batch_drop(b, p, tun, DP_REASON_ECN);
+        return;
+    }
+    if (UNLIKELY(ecn != (ip.tos & 3)))
+        wire_ip_ecn_set(p->data, ecn);
+    p->len = ip.len; /* what stands behind is padding: Ethernet's, or TFC (RFC 4303 2.7) */
+    mss_clamp(p, &ip, sa ? &sa->limits : &b->w->dp->live[tun->handle].limits);
+    p->verdict = PKT_TO_TUN;
+    p->account = tun->account;
+
+    struct tunnel_count *count = &b->w->count[tun->handle];
+    count->c.packets_in++;
+    count->c.bytes_in += ip.len;
+    count->last_in = b->now;
+    if (sa) {
+        sa->packets_in++;
+        sa->bytes_in += ip.len;
+    }
+}

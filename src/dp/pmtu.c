@@ -1,0 +1,85 @@
+/* Path MTU from outer ICMP (RFC 1191, RFC 8201; RFC 4301 8.2). ICMP is not authenticated: a message counts only if the packet it
+ * quotes is one of ours (endpoints and key of a GRE tunnel; SPI, endpoints and ports of an SA), only to lower the path MTU, never
+ * below the floor, and for ten minutes. */
+#include "worker.h"
+
+void pmtu_forget(struct live *live, const struct tun *tun)
+{
+    live->path_mtu = 0;
+    live->path_mtu_until = NEVER;
+    limits_update(live, tun);
+}
+
+static void lower(struct batch *b, const struct tun *tun, uint16_t mtu)
+{
+    struct live *live = &b->w->dp->live[tun->handle];
+    uint16_t now = live->path_mtu ? live->path_mtu : tun->path_mtu;
+    if (mtu > now || mtu >= tun->path_mtu)
+        return;
+    live->path_mtu = mtu;
+    live->path_mtu_until = b->now + PMTU_AGE;
+    limits_update(live, tun);
+}
+
+/* Of tunnels on one endpoint pair all are meant, unless the key is quoted. */
+static bool match_gre(struct batch *b, const struct icmp_too_big *m, uint16_t mtu)
+{
+    struct gre_header h = {0};
+    bool whole = wire_gre_read(m->payload.p, m->payload.n, &h) == RC_OK;
+    bool found = false;
+    for (const struct tun *t = gre_find(b->t, &m->src, &m->dst); t; t = gre_next(b->t, t)) {
+        if (whole && (h.flags & GRE_KEY ? !t->has_key || t->key != h.key : t->has_key))
+            continue;
+        lower(b, t, mtu);
+        found = true;
+    }
+    return found;
+}
+
+static bool match_esp(struct batch *b, const struct icmp_too_big *m, bool udp, struct span esp, uint16_t mtu)
+{
+    bool found = false;
+    if (esp.n < 4)
+        return false;
+    const struct sa_index *x = b->w->dp->by_out;
+    uint32_t spi = load_be32(esp.p);
+    struct sa *sa;
+    for (size_t i = spi_hash(spi) & x->mask; (sa = x->slot[i]) != NULL; i = (i + 1) & x->mask) {
+        if (sa == SA_GONE || sa->spi_out != spi || sa->peer->udp != udp || sa->tunnel >= b->t->n_tun)
+            continue;
+        const struct pkt_outer *o = &sa->peer->outer;
+        const struct tun *tun = b->t->tun[sa->tunnel];
+        if (!tun || !addr_equal(&o->src, &m->src) || !addr_equal(&o->dst, &m->dst))
+            continue;
+        if (udp && (load_be16(m->payload.p) != o->sport || load_be16(m->payload.p + 2) != o->dport))
+            continue;
+        lower(b, tun, mtu);
+        found = true;
+    }
+    return found;
+}
+
+static bool match(struct batch *b, const struct icmp_too_big *m, uint16_t mtu)
+{
+    switch (m->proto) {
+    case IP_PROTO_GRE: return match_gre(b, m, mtu);
+    case IP_PROTO_ESP: return match_esp(b, m, false, m->payload, mtu);
+    case IP_PROTO_UDP: /* the eight octets that every router quotes hold the ports; for the SPI it takes four more */
+        return match_esp(b, m, true, span_of(m->payload.p + UDP_HEADER, m->payload.n - UDP_HEADER), mtu);
+    }
+    return false;
+}
+
+void pmtu_in(struct batch *b, struct pkt *p)
+{
+    struct icmp_too_big m;
+    uint8_t family = p->outer.dst.family;
+    uint32_t floor = family == 6 ? PMTU_FLOOR6 : PMTU_FLOOR4;
+    bool used = (family == 4 || family == 6) && wire_icmp_too_big_read(family, span_of(p->data, p->len), &m) == RC_OK &&
+                m.mtu != 0 && !(family == 6 && m.mtu < PMTU_FLOOR6); /* RFC 8201 4: MUST discard */
+    if (used) {
+        uint32_t mtu = m.mtu < floor ? floor : m.mtu > UINT16_MAX ? UINT16_MAX : m.mtu;
+        used = match(b, &m, (uint16_t)mtu);
+    }
+    batch_drop(b, p, NULL, used ? DP_REASON_ICMP_DONE : DP_REASON_ICMP_UNMATCHED);
+}

@@ -1,0 +1,103 @@
+/* A worker: made and freed, its events, and how a packet leaves it. */
+#include "worker.h"
+
+#include <stdlib.h>
+
+enum rc dp_worker_new(struct dp *dp, unsigned index, struct dp_worker **ret)
+{
+    if (index >= WORKERS_MAX || dp->worker[index])
+        return RC_RANGE;
+    struct dp_worker *w = calloc(1, sizeof *w);
+    if (!w)
+        return RC_NOMEM;
+    w->dp = dp;
+    w->index = index;
+    w->n_count = dp->config.max_tunnels;
+    w->count = calloc(w->n_count, sizeof *w->count);
+    if (!w->count) {
+        free(w);
+        return RC_NOMEM;
+    }
+    dp->worker[index] = w;
+    *ret = w;
+    return RC_OK;
+}
+
+void dp_worker_free(struct dp_worker *w)
+{
+    if (!w)
+        return;
+    w->dp->worker[w->index] = NULL;
+    free(w->count);
+    free(w);
+}
+
+size_t dp_events(struct dp_worker *w, struct dp_event *ret, size_t max)
+{
+    size_t n = 0;
+    for (; n < max && w->n_events > 0; n++, w->n_events--) {
+        ret[n] = w->event[w->first_event];
+        w->first_event = (w->first_event + 1) % EVENTS;
+    }
+    return n;
+}
+
+bool batch_event(struct batch *b, enum dp_event_type type, const struct sa *sa, const struct path *path)
+{
+    struct dp_worker *w = b->w;
+    if (w->n_events == EVENTS)
+        return false;
+    w->event[(w->first_event + w->n_events++) % EVENTS] =
+        (struct dp_event){.type = type, .spi_in = sa->spi_in, .path = path ? *path : sa->peer->path};
+    return true;
+}
+
+void batch_begin(struct batch *b, struct dp_worker *w, uint64_t now, struct pkt_pool *pool, struct pkt_list *ret)
+{
+    b->w = w;
+    b->t = w->dp->tables; /* one look per batch: the whole batch sees one publication */
+    b->now = now;
+    b->pool = pool;
+    b->ret = ret;
+    b->gre_last = NULL;
+    b->fib_last = NULL;
+    b->hops_last = NULL;
+    b->version_last = 0;
+    b->n_jobs = b->n_ops = 0;
+}
+
+static void count_drop(struct dp_worker *w, const struct tun *tun, enum dp_reason reason)
+{
+    w->total.drops[reason]++;
+    if (tun)
+        w->count[tun->handle].c.drops[reason]++;
+}
+
+void batch_drop(struct batch *b, struct pkt *p, const struct tun *tun, enum dp_reason reason)
+{
+    p->verdict = PKT_DROP;
+    p->reason = (uint8_t)reason;
+    count_drop(b->w, tun, reason);
+}
+
+void batch_emit(struct batch *b, struct pkt *p)
+{
+    if (LIKELY(pkt_push(b->ret, p)))
+        return;
+    count_drop(b->w, NULL, DP_REASON_POOL);
+    pkt_put(b->pool, p);
+}
+
+bool sa_is_exhausted(struct batch *b, struct sa *sa)
+{
+    if (LIKELY(sa->seq < SEQ_HARD && sa->iv_next < IV_HARD && b->now < sa->hard_expiry))
+        return false;
+    if (!sa->expired)
+        sa->expired = batch_event(b, DP_EVENT_SA_HARD, sa, NULL);
+    return true;
+}
+
+void dp_count_send_drop(struct dp_worker *w, uint32_t n)
+{
+    w->total.drops[DP_REASON_SEND] += n;
+}

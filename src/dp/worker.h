@@ -1,0 +1,119 @@
+/* worker: what one thread of the datapath owns, and the batch it works on. The files of the packet path share this header:
+ *     net.c  from the network:  gre.c (in), esp_in.c, pmtu.c  ->  inner.c  ->  the account's TUN
+ *     tun.c  from a TUN:        choose.c -> fit.c             ->  gre.c (out), esp_out.c  ->  the network
+ */
+#ifndef ADIT_DP_WORKER_H
+#define ADIT_DP_WORKER_H
+
+#include "tables.h"
+
+#define EVENTS 256 /* an event that finds the ring full is raised again by a later packet */
+
+struct tunnel_count {
+    struct dp_counters c;
+    uint64_t last_in;
+};
+
+struct dp_worker {
+    struct dp *dp;
+    unsigned index;
+    uint32_t n_count;
+    struct tunnel_count *count; /* by handle */
+    struct dp_counters total;
+    struct dp_event event[EVENTS];
+    size_t first_event, n_events;
+};
+
+struct job { /* a packet between look-up and the end of the batch */
+    struct pkt *p;
+    const struct tun *tun;
+    struct sa *sa;    /* NULL: GRE */
+    uint32_t seq;     /* ESP in */
+    uint8_t version;  /* out: of the inner packet */
+    uint8_t tos;      /* out: of the outer header */
+    bool df;          /* out */
+};
+
+struct batch {
+    struct dp_worker *w;
+    const struct tables *t;
+    uint64_t now;
+    struct pkt_pool *pool;
+    struct pkt_list *ret;
+    const struct tun *gre_last; /* the last endpoint pair's first tunnel */
+    const struct fib *fib_last;
+    const struct hops *hops_last;
+    struct key dst_last;
+    uint8_t version_last;       /* of dst_last; 0: none */
+    size_t n_jobs, n_ops;
+    struct job job[PKT_BATCH];
+    struct esp_op op[PKT_BATCH];
+};
+/* Not an initialiser: clearing the arrays would cost more than a packet does. */
+void batch_begin(struct batch *b, struct dp_worker *w, uint64_t now, struct pkt_pool *pool, struct pkt_list *ret);
+
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* ---- worker.c: verdicts, counters, events */
+void batch_emit(struct batch *b, struct pkt *p); /* verdict is set; the packet leaves */
+/* Mark as dropped and count; `tun` NULL: no tunnel's. The packet is not emitted yet. */
+void batch_drop(struct batch *b, struct pkt *p, const struct tun *tun, enum dp_reason reason);
+bool batch_event(struct batch *b, enum dp_event_type type, const struct sa *sa, const struct path *path);
+bool sa_is_exhausted(struct batch *b, struct sa *sa); /* sequence, IV or lifetime at its end; raises the event */
+static inline bool bucket_allows(struct bucket *k, uint32_t rate, uint32_t burst, uint64_t now)
+{
+    if (k->rate == 0)
+        bucket_init(k, rate, burst, now);
+    return bucket_take(k, now);
+}
+
+/* ---- inner.c */
+/* A decapsulated packet of IP version `version` at p->data: check, mend ECN and MSS, give it the verdict TO_TUN or DROP. */
+void inner_accept(struct batch *b, struct pkt *p, const struct tun *tun, struct sa *sa, uint8_t version);
+uint8_t ecn_decap(uint8_t inner, uint8_t outer); /* the inner packet's new ECN field; ECN_DROP */
+#define ECN_DROP 0xff
+static inline void mss_clamp(struct pkt *p, const struct ip_view *ip, const struct limits *l)
+{
+    if (ip->proto == IP_PROTO_TCP && !ip->later && ip->len >= ip->payload + (uint32_t)TCP_HEADER &&
+        p->data[ip->payload + 13] & TCP_FLAG_SYN)
+        wire_tcp_mss_clamp(p->data + ip->payload, ip->len - ip->payload, ip->version == 4 ? l->mss4 : l->mss6);
+}
+
+/* ---- gre.c */
+void gre_in(struct batch *b, struct pkt *p);
+bool gre_out(struct batch *b, const struct job *j); /* false: dropped */
+/* First tunnel of an endpoint pair; the others follow by gre_next(). */
+const struct tun *gre_find(const struct tables *t, const struct addr *local, const struct addr *remote);
+static inline const struct tun *gre_next(const struct tables *t, const struct tun *tun)
+{
+    uint32_t next = t->gre->next[tun->handle];
+    return next ? t->tun[next - 1] : NULL;
+}
+
+/* ---- esp_in.c, esp_out.c */
+void esp_in_begin(struct batch *b, struct pkt *p);
+void esp_in_finish(struct batch *b);
+bool esp_out_begin(struct batch *b, struct job *j); /* false: dropped */
+void esp_out_finish(struct batch *b);
+
+/* ---- pmtu.c */
+void pmtu_in(struct batch *b, struct pkt *p);
+void pmtu_forget(struct live *live, const struct tun *tun);
+
+/* ---- choose.c */
+struct way {
+    const struct tun *tun;
+    struct sa *sa;
+};
+/* Where an inner packet goes. DP_REASON_NONE: *ret is set. */
+enum dp_reason way_choose(struct batch *b, const struct pkt *p, const struct ip_view *ip, struct way *ret);
+
+/* ---- fit.c */
+/* Make the packet fit its way and hand it on by out_add(), in one piece or several; or refuse it, with an ICMP answer. */
+void way_fit(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct way *way);
+
+/* ---- tun.c */
+void out_add(struct batch *b, const struct job *j);
+
+#endif
