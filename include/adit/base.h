@@ -62,6 +62,8 @@ static inline bool span_equal(struct span a, struct span b) /* not for secrets: 
 }
 /* Replace b's content by a copy of s. RC_NOMEM leaves b unchanged. */
 enum rc buf_set(struct buf *b, struct span s) ADIT_MUST_USE;
+/* Grow b by a copy of s. RC_NOMEM leaves b unchanged. */
+enum rc buf_append(struct buf *b, struct span s) ADIT_MUST_USE;
 /* Wipe and free. */
 void buf_free(struct buf *b);
 static inline struct span buf_span(const struct buf *b)

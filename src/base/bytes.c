@@ -39,6 +39,25 @@ enum rc buf_set(struct buf *b, struct span s)
     return RC_OK;
 }
 
+enum rc buf_append(struct buf *b, struct span s)
+{
+    if (b->cap - b->n < s.n) {
+        size_t cap = (b->n + s.n) * 2;
+        uint8_t *p = malloc(cap); /* not realloc: what is left behind is wiped */
+        if (!p)
+            return RC_NOMEM;
+        if (b->n)
+            memcpy(p, b->p, b->n);
+        size_t n = b->n;
+        buf_free(b);
+        *b = (struct buf){.p = p, .n = n, .cap = cap};
+    }
+    if (s.n)
+        memcpy(b->p + b->n, s.p, s.n);
+    b->n += s.n;
+    return RC_OK;
+}
+
 void buf_free(struct buf *b)
 {
     if (b->p)

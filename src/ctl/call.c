@@ -19,12 +19,13 @@ static int connect_to(const char *path)
                 sizeof sa.sun_path - 1);
         return -1;
     }
-    strcpy(sa.sun_path, path);
+    snprintf(sa.sun_path, sizeof sa.sun_path, "%s", path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof sa) < 0) {
-        const char *remedy = errno == ENOENT || errno == ECONNREFUSED ? ": is aditd running? (--socket names another path)"
-                             : errno == EACCES                        ? ": run as root or as a member of its group"
-                                                                      : "";
+        const char *remedy = errno == ENOENT || errno == ECONNREFUSED
+                                 ? ": is aditd running? (--socket names another path)"
+                             : errno == EACCES ? ": run as root or as a member of its group"
+                                               : "";
         fprintf(stderr, "aditctl: %s: %s%s\n", path, strerror(errno), remedy);
         if (fd >= 0)
             close(fd);

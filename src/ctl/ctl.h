@@ -12,7 +12,7 @@ json_t *ctl_call(const char *socket_path, json_t *request);
 #define TABLE_COLUMNS 14
 struct table;
 struct table *table_new(const char *const *headings, unsigned n_columns, const char *right_aligned); /* "rrl..." */
-void table_row(struct table *t, ...);  /* n_columns const char * */
+void table_row(struct table *t, ...); /* n_columns const char * */
 void table_print_free(struct table *t, const char *when_empty);
 
 /* Human readable views of the answers. */

@@ -28,12 +28,9 @@ static const struct command {
     void (*view)(const json_t *result);
     void (*view_one)(const json_t *result); /* when an argument was given */
 } commands[] = {
-    {"status", ARG_NONE, view_status, view_status},
-    {"tunnels", ARG_OPTIONAL, view_tunnels, view_tunnel_details},
-    {"sas", ARG_OPTIONAL, view_sas, view_sas},
-    {"reset", ARG_REQUIRED, view_message, view_message},
-    {"reload", ARG_NONE, view_message, view_message},
-    {"shutdown", ARG_NONE, view_message, view_message},
+    {"status", ARG_NONE, view_status, view_status},   {"tunnels", ARG_OPTIONAL, view_tunnels, view_tunnel_details},
+    {"sas", ARG_OPTIONAL, view_sas, view_sas},        {"reset", ARG_REQUIRED, view_message, view_message},
+    {"reload", ARG_NONE, view_message, view_message}, {"shutdown", ARG_NONE, view_message, view_message},
 };
 
 static int usage(const char *what, const char *detail)
@@ -50,7 +47,8 @@ static const struct command *find_command(const char *name)
     return NULL;
 }
 
-static int run(const char *socket_path, const struct command *cmd, const char *argument, bool delete_peers, bool as_json)
+static int run(const char *socket_path, const struct command *cmd, const char *argument, bool delete_peers,
+               bool as_json)
 {
     json_t *request = json_pack("{s:s, s:s*, s:b}", "cmd", cmd->name, "tunnel", argument, "delete", delete_peers);
     json_t *result = request ? ctl_call(socket_path, request) : NULL;

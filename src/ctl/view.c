@@ -65,8 +65,7 @@ static json_int_t drops_sum(const json_t *object)
     json_int_t sum = 0;
     const char *key;
     json_t *value;
-    json_object_foreach(json_object_get(object, "drops"), key, value)
-        sum += json_integer_value(value);
+    json_object_foreach(json_object_get(object, "drops"), key, value) sum += json_integer_value(value);
     return sum;
 }
 
@@ -75,7 +74,8 @@ static void print_counts(const char *title, const json_t *counts)
     const char *key;
     json_t *value;
     bool any = false;
-    json_object_foreach((json_t *)counts, key, value) {
+    json_object_foreach((json_t *)counts, key, value)
+    {
         if (!json_integer_value(value))
             continue;
         if (!any)
@@ -92,25 +92,24 @@ void view_status(const json_t *r)
     json_t *e;
     printf("adit %s on %s, up %s\n", str(r, "version"), str(r, "node"), age(num(r, "uptime_s")).text);
     printf("endpoints    ");
-    json_array_foreach(json_object_get(r, "endpoints"), i, e)
-        printf("%s%s", i ? ", " : "", json_string_value(e));
+    json_array_foreach(json_object_get(r, "endpoints"), i, e) printf("%s%s", i ? ", " : "", json_string_value(e));
     printf("\ntunnels      %d configured, %d up (%d GRE, %d IPsec)\n", (int)num(tunnels, "configured"),
            (int)num(tunnels, "up"), (int)num(tunnels, "gre"), (int)num(tunnels, "ipsec"));
-    printf("IKE SAs      %d established, %d half open; %d Child SAs\n", (int)num(r, "ike_sas"), (int)num(r, "half_open"),
-           (int)num(r, "child_sas"));
+    printf("IKE SAs      %d established, %d half open; %d Child SAs\n", (int)num(r, "ike_sas"),
+           (int)num(r, "half_open"), (int)num(r, "child_sas"));
     printf("traffic      in %" JSON_INTEGER_FORMAT " packets, %s; out %" JSON_INTEGER_FORMAT " packets, %s\n",
-           num(r, "packets_in"), bytes(num(r, "bytes_in")).text, num(r, "packets_out"), bytes(num(r, "bytes_out")).text);
+           num(r, "packets_in"), bytes(num(r, "bytes_in")).text, num(r, "packets_out"),
+           bytes(num(r, "bytes_out")).text);
     printf("libraries    %s, ML-KEM %s; ESP by %s\n", str(lib, "openssl"), flag(lib, "ml_kem") ? "yes" : "NO",
            str(lib, "esp"));
-    json_array_foreach(json_object_get(r, "warnings"), i, e)
-        printf("warning      %s\n", json_string_value(e));
+    json_array_foreach(json_object_get(r, "warnings"), i, e) printf("warning      %s\n", json_string_value(e));
     print_counts("drops by reason", json_object_get(r, "drops"));
     print_counts("IKE", json_object_get(r, "ike"));
 }
 
 void view_tunnels(const json_t *r)
 {
-    static const char *const headings[] = {"ACCOUNT", "TUNNEL",  "TYPE",      "STATE", "PEER",  "SUITE",
+    static const char *const headings[] = {"ACCOUNT", "TUNNEL",  "TYPE",     "STATE", "PEER",   "SUITE",
                                            "MTU",     "PKTS IN", "PKTS OUT", "DROPS", "LAST IN"};
     struct table *t = table_new(headings, 11, "llllllrrrrr");
     size_t i;
@@ -126,7 +125,8 @@ void view_tunnel_details(const json_t *r)
 {
     size_t i;
     json_t *e;
-    json_array_foreach(json_object_get(r, "tunnels"), i, e) {
+    json_array_foreach(json_object_get(r, "tunnels"), i, e)
+    {
         const json_t *failure = json_object_get(e, "last_failure");
         printf("%s/%s  %s  %s\n", str(e, "account"), str(e, "name"), str(e, "type"), str(e, "state"));
         printf("  endpoint     %s\n  peer         %s\n", str(e, "endpoint"), str(e, "customer_endpoint"));
@@ -145,13 +145,14 @@ void view_tunnel_details(const json_t *r)
 
 void view_sas(const json_t *r)
 {
-    static const char *const headings[] = {"TUNNEL", "SPI IN",   "SPI OUT",  "SUITE",  "PEER", "LOCAL TS", "REMOTE TS",
-                                           "AGE",    "PKTS IN", "PKTS OUT", "SENDING"};
+    static const char *const headings[] = {"TUNNEL",    "SPI IN", "SPI OUT", "SUITE",    "PEER",   "LOCAL TS",
+                                           "REMOTE TS", "AGE",    "PKTS IN", "PKTS OUT", "SENDING"};
     static const char *const ike_headings[] = {"TUNNEL", "STATE", "SPIS", "SUITE", "PEER", "NAT", "AGE", "CHILDREN"};
     struct table *ike = table_new(ike_headings, 8, "llllllrr"), *esp = table_new(headings, 11, "lllllllrrrl");
     size_t i;
     json_t *e;
-    json_array_foreach(json_object_get(r, "ike_sas"), i, e) {
+    json_array_foreach(json_object_get(r, "ike_sas"), i, e)
+    {
         struct cell spis;
         snprintf(spis.text, sizeof spis.text, "%s_i %s_r", str(e, "spi_i"), str(e, "spi_r"));
         table_row(ike, str(e, "tunnel"), str(e, "state"), spis.text, str(e, "suite"), str(e, "remote"),

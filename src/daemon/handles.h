@@ -11,6 +11,7 @@ struct handle_tunnel {
     const struct config_tunnel *row; /* NULL: free */
     uint32_t account;
     uint32_t ike_sas; /* established now */
+    uint32_t mtu;     /* exact inner MTU that the kernel's routes carry */
     uint64_t up_since;
 };
 struct handle_account {

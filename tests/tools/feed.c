@@ -101,15 +101,24 @@ static void world_new(struct world *w, enum kind kind)
     struct ike_config ic = {.crypto = w->crypto, .rng = &w->rng};
     ike_policy_default(&ic.policy);
     must(ike_new(&ic, &w->ike), "ike");
-    struct dp_config dc = {.crypto = w->crypto, .rng = &w->rng, .sender_id = 7, .max_tunnels = 16, .max_sas = 16,
-                           .max_routes = 16};
+    struct dp_config dc = {
+        .crypto = w->crypto, .rng = &w->rng, .sender_id = 7, .max_tunnels = 16, .max_sas = 16, .max_routes = 16};
     must(dp_new(&dc, &w->dp), "dp");
     must(prefix_parse("10.0.0.0/8", &sources[0]), "prefix");
 
-    struct tunnel_policy gre = {.type = TUNNEL_GRE, .account_name = "acme", .name = "acme-gre", .ttl = 64,
-                                .endpoint = address("198.51.100.2"), .customer_endpoint = address("192.0.2.3"),
-                                .path_mtu = 1500, .dscp = DSCP_COPY, .keepalive = true, .check_sources = true,
-                                .sources = sources, .n_sources = 1, .protect = TUNNEL_NONE};
+    struct tunnel_policy gre = {.type = TUNNEL_GRE,
+                                .account_name = "acme",
+                                .name = "acme-gre",
+                                .ttl = 64,
+                                .endpoint = address("198.51.100.2"),
+                                .customer_endpoint = address("192.0.2.3"),
+                                .path_mtu = 1500,
+                                .dscp = DSCP_COPY,
+                                .keepalive = true,
+                                .check_sources = true,
+                                .sources = sources,
+                                .n_sources = 1,
+                                .protect = TUNNEL_NONE};
     struct tunnel_policy ipsec = gre;
     ipsec_tunnel(&ipsec);
     must(dp_endpoints_set(w->dp, &gre.endpoint, 1), "endpoints");
@@ -121,9 +130,16 @@ static void world_new(struct world *w, enum kind kind)
     uint16_t port = kind == KIND_NATT ? 4500 : 500;
     const char *peer = kind == KIND_GRE ? "192.0.2.3" : "192.0.2.2";
     w->path = (struct path){.local = {gre.endpoint, port}, .remote = {address(peer), port}};
-    struct child_sa child = {.tunnel = 1, .spi_in = SPI_IN, .spi_out = SPI_OUT, .alg = {ENCR_AES_GCM_16, 256, INTEG_NONE},
-                             .key_len = 36, .udp = kind == KIND_NATT, .path = w->path, .ts_local = ipsec.ts_local[0],
-                             .ts_remote = ipsec.ts_remote[0], .hard_expiry = NEVER};
+    struct child_sa child = {.tunnel = 1,
+                             .spi_in = SPI_IN,
+                             .spi_out = SPI_OUT,
+                             .alg = {ENCR_AES_GCM_16, 256, INTEG_NONE},
+                             .key_len = 36,
+                             .udp = kind == KIND_NATT,
+                             .path = w->path,
+                             .ts_local = ipsec.ts_local[0],
+                             .ts_remote = ipsec.ts_remote[0],
+                             .hard_expiry = NEVER};
     for (uint8_t i = 0; i < child.key_len; i++)
         child.key_in[i] = child.key_out[i] = i;
     must(dp_child_up(w->dp, w->now, &child), "Child SA");
@@ -169,8 +185,11 @@ static void feed_dp(struct world *w, enum pkt_from from, struct span datagram, c
     wr_bytes(&body, datagram);
     p->len = (uint32_t)wr_len(&body);
     p->from = (uint8_t)from;
-    p->outer = (struct pkt_outer){.src = w->path.remote.addr, .dst = w->path.local.addr, .sport = w->path.remote.port,
-                                  .dport = w->path.local.port, .ttl = 60};
+    p->outer = (struct pkt_outer){.src = w->path.remote.addr,
+                                  .dst = w->path.local.addr,
+                                  .sport = w->path.remote.port,
+                                  .dport = w->path.local.port,
+                                  .ttl = 60};
     dp_from_net(w->worker, w->now, &p, 1, w->pool, &out);
     size_t at = 0;
     ret[0] = '\0';
@@ -221,7 +240,7 @@ static bool feed_file(struct world *w, enum kind kind, const char *dir, const ch
     size_t n = fread(bytes, 1, FILE_MAX + 1, f);
     fclose(f);
     if (n > FILE_MAX)
-        n = FILE_MAX; /* no datagram is longer */
+        n = FILE_MAX;                   /* no datagram is longer */
     uint8_t *exact = malloc(n ? n : 1); /* so that a read past the end is seen */
     memcpy(exact, bytes, n);
     free(bytes);

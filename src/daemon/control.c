@@ -1,0 +1,132 @@
+/* Requests of aditctl: one JSON object per line, {"cmd": "tunnels", "tunnel": "acme/acme-gre"}; the answer is
+ * {"result": ...} or {"error": "what, why, remedy"}.
+ */
+#include "daemon.h"
+#include "report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static json_t *message(const char *text)
+{
+    return json_pack("{s:s}", "message", text);
+}
+
+static struct report_source source(const struct daemon *d)
+{
+    return (struct report_source){.config = d->config,
+                                  .handles = &d->handles,
+                                  .ike = d->ike,
+                                  .dp = d->dp,
+                                  .crypto = d->crypto,
+                                  .now = io_clock_now(),
+                                  .started = d->started,
+                                  .warnings = d->warnings,
+                                  .n_warnings = d->n_warnings};
+}
+
+static json_t *status(struct daemon *d, uint32_t tunnel, const json_t *request, struct io_error *e)
+{
+    struct report_source s = source(d);
+    (void)tunnel, (void)request, (void)e;
+    json_t *o = report_status(&s);
+    json_t *outer = json_object();
+    for (unsigned c = 0; d->outer && c < IO_OUTER_COUNT_END; c++)
+        json_object_set_new(outer, io_outer_count_name(c), json_integer((json_int_t)io_outer_count(d->outer, c)));
+    json_object_set_new(o, "sockets", outer);
+    return o;
+}
+
+static json_t *tunnels(struct daemon *d, uint32_t tunnel, const json_t *request, struct io_error *e)
+{
+    struct report_source s = source(d);
+    (void)request, (void)e;
+    return report_tunnels(&s, tunnel);
+}
+
+static json_t *sas(struct daemon *d, uint32_t tunnel, const json_t *request, struct io_error *e)
+{
+    struct report_source s = source(d);
+    (void)request, (void)e;
+    return report_sas(&s, tunnel);
+}
+
+static json_t *reset(struct daemon *d, uint32_t tunnel, const json_t *request, struct io_error *e)
+{
+    struct ike_cmd cmd = {.type = IKE_CMD_TUNNEL_RESET, .handle = tunnel};
+    (void)request;
+    if (tunnel == TUNNEL_NONE || d->handles.tunnels[tunnel].row->type != TUNNEL_IPSEC) {
+        snprintf(e->text, sizeof e->text, "reset: only an IPsec tunnel has SAs: name one");
+        return NULL;
+    }
+    enum rc rc = ike_command(d->ike, io_clock_now(), &cmd, &d->acts);
+    traffic_execute(d);
+    return message(rc == RC_ABSENT ? "the tunnel had no SA"
+                                   : "the tunnel's SAs are deleted; the peer may come up again");
+}
+
+static json_t *reload(struct daemon *d, uint32_t tunnel, const json_t *request, struct io_error *e)
+{
+    (void)tunnel, (void)request;
+    return apply_reload(d, e) == RC_OK ? message(e->text) : NULL;
+}
+
+static json_t *shutdown_now(struct daemon *d, uint32_t tunnel, const json_t *request, struct io_error *e)
+{
+    (void)tunnel;
+    if (!json_is_true(json_object_get(request, "delete"))) {
+        snprintf(e->text, sizeof e->text, "shutdown ends every tunnel: say --delete");
+        return NULL;
+    }
+    daemon_shutdown(d);
+    return message("every peer is told; the daemon stops");
+}
+
+static const struct {
+    const char *word;
+    json_t *(*answer)(struct daemon *d, uint32_t tunnel, const json_t *request, struct io_error *e);
+} commands[] = {
+    {"status", status}, {"tunnels", tunnels}, {"sas", sas},
+    {"reset", reset},   {"reload", reload},   {"shutdown", shutdown_now},
+};
+
+static enum rc find_tunnel(const struct daemon *d, const char *name, uint32_t *ret, struct io_error *e)
+{
+    enum rc rc = handles_lookup(&d->handles, name, ret);
+    if (rc == RC_ABSENT)
+        snprintf(e->text, sizeof e->text, "tunnel %.140s: no such tunnel; `aditctl tunnels` lists them", name);
+    else if (rc == RC_EXISTS)
+        snprintf(e->text, sizeof e->text, "tunnel %.100s: several accounts have one of that name: say ACCOUNT/%.100s",
+                 name, name);
+    return rc;
+}
+
+static json_t *answer(struct daemon *d, const json_t *request, struct io_error *e)
+{
+    const char *word = json_string_value(json_object_get(request, "cmd"));
+    const char *name = json_string_value(json_object_get(request, "tunnel"));
+    uint32_t tunnel = TUNNEL_NONE;
+    if (name && find_tunnel(d, name, &tunnel, e) != RC_OK)
+        return NULL;
+    for (size_t i = 0; word && i < ARRAY_LEN(commands); i++)
+        if (strcmp(commands[i].word, word) == 0)
+            return commands[i].answer(d, tunnel, request, e);
+    snprintf(e->text, sizeof e->text, "no such command: status, tunnels, sas, reset, reload and shutdown exist");
+    return NULL;
+}
+
+enum rc control_request(void *daemon, struct span line, struct buf *ret)
+{
+    struct io_error e = {"out of memory"};
+    json_t *request = json_loadb((const char *)line.p, line.n, 0, NULL);
+    json_t *result = json_is_object(request) ? answer(daemon, request, &e) : NULL;
+    if (!json_is_object(request))
+        snprintf(e.text, sizeof e.text, "not a JSON object; ask like {\"cmd\": \"status\"}");
+    json_t *reply = result ? json_pack("{s:o}", "result", result) : json_pack("{s:s}", "error", e.text);
+    char *text = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
+    enum rc rc = text ? buf_append(ret, span_str(text)) : RC_NOMEM;
+    free(text);
+    json_decref(reply);
+    json_decref(request);
+    return rc;
+}

@@ -1,0 +1,93 @@
+/* daemon: wiring. Everything that runs hangs from one struct daemon; each file below uses its own part of it.
+ *
+ *   main.c      options; --check, --dump, --version
+ *   start.c     what is built in which order, and taken down again
+ *   apply.c     a configuration, or the difference between two, becomes commands to the cores
+ *   inside.c    an account's TUN: addresses, routes, MTU; rebuilt when its namespace comes back
+ *   traffic.c   packets between sockets, TUNs and dp; datagrams and actions between sockets, ike and dp
+ *   control.c   requests of aditctl
+ *   report.c    the JSON they are answered with
+ *   handles.c   numbers and names of tunnels and accounts
+ */
+#ifndef DAEMON_DAEMON_H
+#define DAEMON_DAEMON_H
+
+#include "adit/config.h"
+#include "adit/dp.h"
+#include "adit/ike.h"
+#include "adit/io.h"
+#include "handles.h"
+
+#define POOL_SMALL 4096
+#define POOL_LARGE 64
+#define WARNINGS_MAX 16
+#define INSIDE_RETRY (2 * NS_PER_S)          /* a TUN that cannot be opened is tried again */
+#define SHUTDOWN_PATIENCE (1500 * NS_PER_MS) /* for the peers' answers to our Delete */
+
+struct daemon {
+    const char *path;      /* of the configuration */
+    struct config *config; /* running; NULL before the first apply */
+    struct config *next;   /* to start with; NULL once it runs */
+    struct handles handles;
+
+    struct io_logsink *sink;
+    struct log log;
+    struct io_entropy *entropy;
+    struct rng rng;
+    struct crypto *crypto;
+
+    struct ike *ike;
+    struct acts acts;
+    struct dp *dp;
+    struct dp_worker *worker;
+    struct pkt_pool *pool;
+    bool unpublished; /* dp tables changed since dp_publish() */
+
+    struct io_helper *helper; /* NULL: no account has a namespace of its own */
+    int lock_fd;
+    struct io_loop *loop;
+    struct io_outer *outer;
+    struct io_control *control;
+
+    uint64_t started, watchdog_at;
+    uint64_t stop_at; /* shutting down: give up then; 0 while running */
+    struct io_hazard warnings[WARNINGS_MAX];
+    size_t n_warnings;
+};
+
+/* start.c */
+struct daemon *daemon_new(const char *path, struct config *config); /* takes config; NULL: out of memory */
+enum rc daemon_start(struct daemon *d, struct io_error *ret_error) ADIT_MUST_USE;
+enum rc daemon_run(struct daemon *d, struct io_error *ret_error) ADIT_MUST_USE;
+void daemon_free(struct daemon *d);     /* takes everything down, routes and TUNs included */
+void daemon_shutdown(struct daemon *d); /* Delete to every peer, then the loop ends */
+
+/* apply.c */
+/* Makes d do what `next` says instead of d->config (NULL at start); takes `next` on success. On failure `next` stays the
+ * caller's, nothing that ran before has changed, and the reason stands in ret_error. ret_changes: rows touched. */
+enum rc apply_config(struct daemon *d, struct config *next, size_t *ret_changes,
+                     struct io_error *ret_error) ADIT_MUST_USE;
+/* Reads d->path again and applies it; text for people, error or not, goes to ret. */
+enum rc apply_reload(struct daemon *d, struct io_error *ret) ADIT_MUST_USE;
+
+/* inside.c */
+enum rc inside_open(struct daemon *d, uint32_t account, bool flush); /* logs its own failure and tries again later */
+void inside_close(struct daemon *d, uint32_t account);
+void inside_sync(struct daemon *d, uint32_t account); /* addresses, routes and MTU as configuration and SAs want them */
+uint64_t inside_tick(struct daemon *d, uint64_t now); /* opens what could not be opened; next deadline */
+struct io_tun *inside_tun(const struct daemon *d, uint32_t account); /* NULL: not there now */
+void inside_lost(struct daemon *d, uint32_t account);                /* its device is gone */
+
+/* traffic.c */
+void traffic_from_outside(void *daemon, struct pkt **v, size_t n);
+void traffic_from_inside(struct daemon *d, struct pkt **v, size_t n);
+void traffic_datagram(void *daemon, const struct path *path, struct span datagram);
+void traffic_publish(struct daemon *d);              /* dp tables become visible, if they changed */
+void traffic_execute(struct daemon *d);              /* d->acts, in their order, until none is left */
+void traffic_events(struct daemon *d, uint64_t now); /* what dp noticed becomes commands to ike */
+void traffic_tick(struct daemon *d, uint64_t now);
+
+/* control.c */
+enum rc control_request(void *daemon, struct span line, struct buf *ret);
+
+#endif

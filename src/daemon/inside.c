@@ -1,0 +1,308 @@
+/* inside: an account's TUN. What should be there (addresses, routes, MTU) is computed from the configuration and dp's exact MTUs,
+ * compared with what was put there, and the difference is made. A TUN that cannot be opened, or whose namespace was deleted, is
+ * opened anew every INSIDE_RETRY.
+ */
+#include "daemon.h"
+
+#include <stdlib.h>
+
+struct set { /* routes, or addresses (without metric and MTU); sorted by prefix */
+    struct io_route *v;
+    size_t n;
+};
+
+struct inside {
+    struct daemon *daemon;
+    uint32_t account;
+    struct io_tun *tun; /* NULL: not there now */
+    struct io_watch watch;
+    uint64_t retry_at;
+    bool complained; /* one line per outage */
+    uint32_t mtu;
+    struct set addresses, routes; /* as they were put there */
+};
+
+struct io_tun *inside_tun(const struct daemon *d, uint32_t account)
+{
+    const struct inside *in = account < d->handles.n_accounts ? d->handles.accounts[account].inside : NULL;
+    return in ? in->tun : NULL;
+}
+
+static void complain(struct inside *in, const char *event, const struct io_error *e)
+{
+    const struct config_account *row = in->daemon->handles.accounts[in->account].row;
+    LOG(&in->daemon->log, io_clock_now(), LOG_LEVEL_ERROR, event, LOG_STR("account", config_account_label(row)),
+        LOG_STR("device", row->device), LOG_STR("netns", row->netns ? row->netns : ""), LOG_STR("reason", e->text));
+}
+
+/* ---- what should be there */
+
+static uint32_t tunnel_mtu(const struct daemon *d, uint32_t tunnel)
+{
+    struct dp_tunnel_info info;
+    return tunnel != TUNNEL_NONE && dp_tunnel_info(d->dp, tunnel, &info) ? info.mtu : 0;
+}
+
+static int compare_prefix(const struct prefix *a, const struct prefix *b)
+{
+    int by_addr = addr_compare(&a->addr, &b->addr);
+    return by_addr ? by_addr : (int)a->len - (int)b->len;
+}
+
+static int compare_routes(const void *a, const void *b)
+{
+    const struct io_route *x = a, *y = b;
+    int by_prefix = compare_prefix(&x->prefix, &y->prefix);
+    return by_prefix ? by_prefix : (x->mtu > y->mtu) - (x->mtu < y->mtu);
+}
+
+static void set_free(struct set *s)
+{
+    free(s->v);
+    *s = (struct set){0};
+}
+
+/* The kernel gets aggregates; which tunnel a packet takes is dp's choice. Of one prefix the smallest MTU counts (sorted first), and
+ * a prefix inside another of the same MTU says nothing new. Returns how many remain. */
+static size_t aggregate(struct io_route *v, size_t n)
+{
+    size_t kept = 0, cover = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (kept && prefix_equal(&v[kept - 1].prefix, &v[i].prefix))
+            continue;
+        if (kept && prefix_contains(&v[cover].prefix, &v[i].prefix.addr)) {
+            if (v[cover].mtu == v[i].mtu)
+                continue;
+        } else
+            cover = kept;
+        v[kept++] = v[i];
+    }
+    return kept;
+}
+
+static enum rc wanted_routes(const struct inside *in, struct set *ret)
+{
+    const struct config_account *row = in->daemon->handles.accounts[in->account].row;
+    struct io_route *v = calloc(row->routes.n + 1, sizeof *v);
+    if (!v)
+        return RC_NOMEM;
+    for (size_t i = 0; i < row->routes.n; i++) {
+        uint32_t tunnel = handles_find_tunnel(&in->daemon->handles, in->account, row->routes.v[i].tunnel);
+        v[i] = (struct io_route){.prefix = row->routes.v[i].prefix, .mtu = tunnel_mtu(in->daemon, tunnel)};
+    }
+    qsort(v, row->routes.n, sizeof *v, compare_routes);
+    *ret = (struct set){.v = v, .n = aggregate(v, row->routes.n)};
+    return RC_OK;
+}
+
+static enum rc wanted_addresses(const struct config_account *row, struct set *ret)
+{
+    struct set s = {.v = calloc(2 * row->tunnels.n + 1, sizeof *s.v)};
+    if (!s.v)
+        return RC_NOMEM;
+    for (size_t i = 0; i < row->tunnels.n; i++) {
+        if (row->tunnels.v[i].interface_address.addr.family)
+            s.v[s.n++].prefix = row->tunnels.v[i].interface_address;
+        if (row->tunnels.v[i].interface_address6.addr.family)
+            s.v[s.n++].prefix = row->tunnels.v[i].interface_address6;
+    }
+    qsort(s.v, s.n, sizeof *s.v, compare_routes);
+    *ret = s;
+    return RC_OK;
+}
+
+/* MTU of the TUN: the largest inner MTU of its tunnels. */
+static uint32_t wanted_mtu(const struct inside *in)
+{
+    const struct config_account *row = in->daemon->handles.accounts[in->account].row;
+    uint32_t mtu = 0;
+    for (size_t i = 0; i < row->tunnels.n; i++) {
+        uint32_t m =
+            tunnel_mtu(in->daemon, handles_find_tunnel(&in->daemon->handles, in->account, row->tunnels.v[i].name));
+        if (m > mtu)
+            mtu = m;
+    }
+    return mtu ? mtu : 1500;
+}
+
+/* ---- making the difference */
+
+typedef enum rc change(struct io_tun *tun, const struct io_route *entry, struct io_error *e);
+
+static enum rc add_address(struct io_tun *tun, const struct io_route *entry, struct io_error *e)
+{
+    return io_address_add(tun, &entry->prefix, e);
+}
+
+static enum rc remove_address(struct io_tun *tun, const struct io_route *entry, struct io_error *e)
+{
+    return io_address_remove(tun, &entry->prefix, e);
+}
+
+/* Both sets are sorted: one walk over the two. Takes `want`, which becomes what is there; on failure what is there is unknown, and
+ * the next call adds all of it again, which is harmless. */
+static enum rc sync_set(struct inside *in, struct set *have, struct set want, change *add, change *remove,
+                        struct io_error *e)
+{
+    enum rc rc = RC_OK;
+    for (size_t i = 0, j = 0; rc == RC_OK && (i < have->n || j < want.n);) {
+        int order = i == have->n ? 1 : j == want.n ? -1 : compare_prefix(&have->v[i].prefix, &want.v[j].prefix);
+        if (order < 0) {
+            rc = remove(in->tun, &have->v[i++], e);
+            continue;
+        }
+        if (order > 0 || have->v[i].mtu != want.v[j].mtu)
+            rc = add(in->tun, &want.v[j], e); /* or replaces */
+        i += order == 0;
+        j++;
+    }
+    free(have->v);
+    *have = want;
+    if (rc != RC_OK)
+        set_free(have);
+    return rc;
+}
+
+static void forget_state(struct inside *in)
+{
+    set_free(&in->addresses);
+    set_free(&in->routes);
+    in->mtu = 0;
+}
+
+static void close_tun(struct inside *in)
+{
+    if (!in->tun)
+        return;
+    io_loop_unwatch(&in->watch);
+    io_tun_close(in->tun);
+    in->tun = NULL;
+    forget_state(in);
+}
+
+static enum rc sync_tun(struct inside *in, struct io_error *e)
+{
+    const struct config_account *row = in->daemon->handles.accounts[in->account].row;
+    struct set want;
+    uint32_t mtu = wanted_mtu(in);
+    enum rc rc = mtu == in->mtu ? RC_OK : io_link_up(in->tun, mtu, e);
+    if (rc != RC_OK)
+        return rc;
+    in->mtu = mtu;
+    rc = wanted_addresses(row, &want);
+    if (rc == RC_OK)
+        rc = sync_set(in, &in->addresses, want, add_address, remove_address, e);
+    if (rc == RC_OK)
+        rc = wanted_routes(in, &want);
+    return rc == RC_OK ? sync_set(in, &in->routes, want, io_route_add, io_route_remove, e) : rc;
+}
+
+void inside_sync(struct daemon *d, uint32_t account)
+{
+    struct inside *in = d->handles.accounts[account].inside;
+    struct io_error e = {"out of memory"};
+    if (!in || !in->tun)
+        return;
+    enum rc rc = sync_tun(in, &e);
+    if (rc == RC_ABSENT)
+        inside_lost(d, account);
+    else if (rc != RC_OK)
+        complain(in, "inside.sync_failed", &e);
+}
+
+/* ---- the device */
+
+static void tun_ready(void *ctx, unsigned events)
+{
+    struct inside *in = ctx;
+    struct pkt *v[PKT_BATCH];
+    size_t n = 0;
+    (void)events;
+    enum rc rc = io_tun_read(in->tun, 0, in->daemon->pool, v, PKT_BATCH, &n);
+    if (n)
+        traffic_from_inside(in->daemon, v, n);
+    if (rc == RC_ABSENT)
+        inside_lost(in->daemon, in->account);
+}
+
+static enum rc open_tun(struct inside *in, bool flush, struct io_error *e)
+{
+    struct daemon *d = in->daemon;
+    const struct config_account *row = d->handles.accounts[in->account].row;
+    struct io_tun_config config = {
+        .netns = row->netns, .create = row->create, .device = row->device, .queues = 1, .account = in->account};
+    enum rc rc = io_tun_open(d->helper, &config, &in->tun, e);
+    if (rc != RC_OK)
+        return rc;
+    if (flush)
+        rc = io_routes_flush(in->tun, e);
+    if (rc == RC_OK)
+        rc = sync_tun(in, e);
+    in->watch = (struct io_watch){.fd = io_tun_fd(in->tun, 0), .events = IO_READ, .ready = tun_ready, .ctx = in};
+    if (rc == RC_OK)
+        rc = io_loop_watch(d->loop, &in->watch, e);
+    if (rc != RC_OK)
+        close_tun(in);
+    return rc;
+}
+
+static void try_open(struct inside *in, bool flush, uint64_t now)
+{
+    struct io_error e = {"out of memory"};
+    enum rc rc = open_tun(in, flush, &e);
+    in->retry_at = rc == RC_OK ? NEVER : now + INSIDE_RETRY;
+    if (rc != RC_OK && !in->complained)
+        complain(in, "inside.open_failed", &e);
+    else if (rc == RC_OK && in->complained)
+        complain(in, "inside.recovered", &(struct io_error){"the device is back"});
+    in->complained = rc != RC_OK;
+}
+
+enum rc inside_open(struct daemon *d, uint32_t account, bool flush)
+{
+    struct inside *in = calloc(1, sizeof *in);
+    if (!in)
+        return RC_NOMEM;
+    in->daemon = d;
+    in->account = account;
+    d->handles.accounts[account].inside = in;
+    try_open(in, flush, io_clock_now());
+    return RC_OK;
+}
+
+void inside_lost(struct daemon *d, uint32_t account)
+{
+    struct inside *in = d->handles.accounts[account].inside;
+    if (!in || !in->tun)
+        return;
+    complain(in, "inside.lost", &(struct io_error){"the device or its namespace is gone; opened anew when it can be"});
+    in->complained = true;
+    close_tun(in);
+    in->retry_at = io_clock_now() + INSIDE_RETRY;
+}
+
+void inside_close(struct daemon *d, uint32_t account)
+{
+    struct inside *in = d->handles.accounts[account].inside;
+    if (!in)
+        return;
+    close_tun(in);
+    forget_state(in);
+    free(in);
+    d->handles.accounts[account].inside = NULL;
+}
+
+uint64_t inside_tick(struct daemon *d, uint64_t now)
+{
+    uint64_t next = NEVER;
+    for (uint32_t i = 0; i < d->handles.n_accounts; i++) {
+        struct inside *in = d->handles.accounts[i].inside;
+        if (!in || in->tun)
+            continue;
+        if (in->retry_at <= now)
+            try_open(in, false, now);
+        if (in->retry_at < next)
+            next = in->retry_at;
+    }
+    return next;
+}

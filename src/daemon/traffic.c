@@ -1,0 +1,193 @@
+/* Packets between sockets, TUNs and dp; datagrams and actions between sockets, ike and dp. Executes, decides nothing. */
+#include "daemon.h"
+
+#define RESULTS_MAX (64 * PKT_BATCH) /* what dp may make of one batch */
+
+static void write_inside(struct daemon *d, struct pkt *const *v, size_t n)
+{
+    uint32_t account = v[0]->account;
+    struct io_tun *tun = inside_tun(d, account);
+    size_t dropped = n;
+    if (tun && io_tun_write(tun, 0, v, n, &dropped) == RC_ABSENT)
+        inside_lost(d, account);
+    if (dropped)
+        dp_count_send_drop(d->worker, (uint32_t)dropped);
+}
+
+/* Sends what goes outside in one call, and what goes inside in runs of one account; every buffer returns to the pool. */
+static void dispatch(struct daemon *d, const struct pkt_list *results)
+{
+    struct pkt *outside[RESULTS_MAX];
+    size_t n_outside = 0, run = 0;
+    for (size_t i = 0; i < results->n; i++) {
+        const struct pkt *p = results->v[i];
+        bool inside = p->verdict == PKT_TO_TUN;
+        if (run && (!inside || p->account != results->v[i - 1]->account)) {
+            write_inside(d, results->v + i - run, run);
+            run = 0;
+        }
+        if (inside)
+            run++;
+        else if (p->verdict != PKT_DROP)
+            outside[n_outside++] = results->v[i];
+    }
+    if (run)
+        write_inside(d, results->v + results->n - run, run);
+    if (n_outside) {
+        size_t refused = io_outer_send(d->outer, outside, n_outside);
+        if (refused)
+            dp_count_send_drop(d->worker, (uint32_t)refused);
+    }
+    for (size_t i = 0; i < results->n; i++)
+        pkt_put(d->pool, results->v[i]);
+}
+
+void traffic_from_outside(void *daemon, struct pkt **v, size_t n)
+{
+    struct daemon *d = daemon;
+    struct pkt *results[RESULTS_MAX];
+    struct pkt_list list = {.v = results, .cap = RESULTS_MAX};
+    dp_from_net(d->worker, io_clock_now(), v, n, d->pool, &list);
+    dispatch(d, &list);
+}
+
+void traffic_from_inside(struct daemon *d, struct pkt **v, size_t n)
+{
+    struct pkt *results[RESULTS_MAX];
+    struct pkt_list list = {.v = results, .cap = RESULTS_MAX};
+    dp_from_tun(d->worker, io_clock_now(), v, n, d->pool, &list);
+    dispatch(d, &list);
+}
+
+void traffic_datagram(void *daemon, const struct path *path, struct span datagram)
+{
+    struct daemon *d = daemon;
+    ike_input(d->ike, io_clock_now(), path, datagram, &d->acts);
+    traffic_execute(d);
+}
+
+void traffic_publish(struct daemon *d)
+{
+    if (!d->unpublished)
+        return;
+    enum rc rc = dp_publish(d->dp);
+    if (rc != RC_OK)
+        LOG(&d->log, io_clock_now(), LOG_LEVEL_ERROR, "daemon.publish_failed", LOG_STR("reason", rc_name(rc)));
+    else
+        d->unpublished = false;
+}
+
+/* The suite and a NAT decide the exact MTU, so the kernel's routes follow every new SA that changes it. */
+static void follow_mtu(struct daemon *d, uint32_t tunnel)
+{
+    struct handle_tunnel *t = tunnel < d->handles.n_tunnels ? &d->handles.tunnels[tunnel] : NULL;
+    struct dp_tunnel_info info;
+    traffic_publish(d);
+    if (!t || !t->row || !dp_tunnel_info(d->dp, tunnel, &info) || info.mtu == t->mtu)
+        return;
+    t->mtu = info.mtu;
+    inside_sync(d, t->account);
+}
+
+/* RC_ABSENT is no failure: the SA went in the meantime. */
+static void command(struct daemon *d, uint64_t now, const struct ike_cmd *cmd)
+{
+    enum rc rc = ike_command(d->ike, now, cmd, &d->acts);
+    if (rc != RC_OK && rc != RC_ABSENT)
+        LOG(&d->log, now, LOG_LEVEL_ERROR, "daemon.command_failed", LOG_U64("spi_in", cmd->spi_in),
+            LOG_STR("reason", rc_name(rc)));
+}
+
+static void child_up(struct daemon *d, const struct child_sa *child)
+{
+    uint64_t now = io_clock_now();
+    enum rc rc = dp_child_up(d->dp, now, child);
+    d->unpublished = true;
+    if (rc != RC_OK) { /* the peer must not send into the void: the Child SA ends again */
+        struct ike_cmd cmd = {.type = IKE_CMD_ESP_EXPIRE, .spi_in = child->spi_in};
+        LOG(&d->log, now, LOG_LEVEL_ERROR, "daemon.child_up_failed", LOG_U64("spi_in", child->spi_in),
+            LOG_STR("reason", rc_name(rc)));
+        command(d, now, &cmd);
+        return;
+    }
+    follow_mtu(d, child->tunnel);
+}
+
+static void child_moved(struct daemon *d, const struct act *a)
+{
+    enum rc rc = dp_child_moved(d->dp, a->spi_in, &a->path, a->udp);
+    d->unpublished = true;
+    if (rc != RC_OK)
+        LOG(&d->log, io_clock_now(), LOG_LEVEL_ERROR, "daemon.child_moved_failed", LOG_U64("spi_in", a->spi_in),
+            LOG_STR("reason", rc_name(rc)));
+}
+
+static void count_ike_sas(struct daemon *d, const struct act *a)
+{
+    if (a->tunnel >= d->handles.n_tunnels)
+        return;
+    struct handle_tunnel *t = &d->handles.tunnels[a->tunnel];
+    if (a->type == ACT_UP) {
+        t->ike_sas++;
+        t->up_since = io_clock_now();
+    } else if (t->ike_sas)
+        t->ike_sas--;
+}
+
+static void execute_one(struct daemon *d, const struct act *a)
+{
+    switch (a->type) {
+    case ACT_SEND:
+        traffic_publish(d); /* what the peer is told about must be there before it can be used */
+        io_outer_send_datagram(d->outer, &a->path, a->marker, buf_span(&a->datagram));
+        break;
+    case ACT_CHILD_UP: child_up(d, a->child); break;
+    case ACT_CHILD_DOWN:
+        dp_child_down(d->dp, a->spi_in);
+        d->unpublished = true;
+        break;
+    case ACT_CHILD_MOVED: child_moved(d, a); break;
+    case ACT_UP:
+    case ACT_DOWN: count_ike_sas(d, a); break;
+    }
+}
+
+void traffic_execute(struct daemon *d)
+{
+    do {
+        for (size_t i = 0; i < d->acts.n; i++) /* executing one may append another */
+            execute_one(d, &d->acts.v[i]);
+        bool more = d->acts.full;
+        acts_clear(d->ike, &d->acts);
+        if (more)
+            ike_tick(d->ike, io_clock_now(), &d->acts);
+    } while (d->acts.n);
+    traffic_publish(d);
+}
+
+void traffic_tick(struct daemon *d, uint64_t now)
+{
+    if (ike_deadline(d->ike) > now)
+        return;
+    ike_tick(d->ike, now, &d->acts);
+    traffic_execute(d);
+}
+
+void traffic_events(struct daemon *d, uint64_t now)
+{
+    struct dp_event events[32];
+    size_t n;
+    while ((n = dp_events(d->worker, events, ARRAY_LEN(events)))) {
+        for (size_t i = 0; i < n; i++) {
+            struct ike_cmd cmd = {.spi_in = events[i].spi_in};
+            switch (events[i].type) {
+            case DP_EVENT_SA_SEEN: cmd.type = IKE_CMD_ESP_SEEN; break;
+            case DP_EVENT_SA_SOFT:
+            case DP_EVENT_SA_HARD: cmd.type = IKE_CMD_ESP_EXPIRE; break;
+            case DP_EVENT_PEER_MOVED: continue; /* an ESP packet moves nothing; the peer's next IKE request does */
+            }
+            command(d, now, &cmd);
+            traffic_execute(d);
+        }
+    }
+}
