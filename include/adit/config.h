@@ -18,7 +18,7 @@
 #define CONFIG_DEPTH_MAX 12 /* nesting of the YAML; a valid file needs 8 */
 #define CONFIG_ACCOUNTS_MAX 20000
 #define CONFIG_TUNNELS_MAX 100000 /* all accounts together */
-#define CONFIG_ROUTES_MAX 300000 /* all accounts together */
+#define CONFIG_ROUTES_MAX 300000  /* all accounts together */
 #define CONFIG_MESSAGES_MAX 100   /* kept per level; the rest is counted */
 
 /* ---- the bytes of a file, and who may read them */
@@ -65,9 +65,9 @@ struct config_choices { /* indexes into the type's table of words, in the order 
 #define CONFIG_C_ADDRS struct config_addrs
 #define CONFIG_C_NETWORKS struct config_prefixes
 #define CONFIG_C_URLS struct config_texts
-#define CONFIG_C_PQ uint32_t         /* enum pq_mode */
-#define CONFIG_C_DF uint32_t         /* enum df_mode */
-#define CONFIG_C_ECN uint32_t        /* enum ecn_mode */
+#define CONFIG_C_PQ uint32_t          /* enum pq_mode */
+#define CONFIG_C_DF uint32_t          /* enum df_mode */
+#define CONFIG_C_ECN uint32_t         /* enum ecn_mode */
 #define CONFIG_C_TUNNEL_TYPE uint32_t /* enum tunnel_type */
 #define CONFIG_C_OUTER_MODE uint32_t  /* enum config_outer_mode */
 #define CONFIG_C_LOG_LEVEL uint32_t   /* enum log_level */
@@ -98,200 +98,201 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
  * says it all. The default is NULL (absent) or CONFIG_REQUIRED, or goes through the same parser as a value of the file. */
 #define CONFIG_REQUIRED "(required)"
 
-#define CONFIG_NODE_FIELDS(X)                                                                                        \
-    X(name, NAME, 1, 63, NULL, ACTIVE, "Name of this server in logs and status; default: the host name")             \
-    X(address, ADDR, 0, 0, NULL, LATER, "Unicast address at which sibling servers reach this one")                   \
-    X(probe_address, ADDR, 0, 0, NULL, LATER, "Unicast source address of health probes")                             \
+#define CONFIG_NODE_FIELDS(X)                                                                            \
+    X(name, NAME, 1, 63, NULL, ACTIVE, "Name of this server in logs and status; default: the host name") \
+    X(address, ADDR, 0, 0, NULL, LATER, "Unicast address at which sibling servers reach this one")       \
+    X(probe_address, ADDR, 0, 0, NULL, LATER, "Unicast source address of health probes")                 \
     X(slot, UINT, 0, 4095, NULL, LATER, "Number of this server in its fleet, unique")
 
-#define CONFIG_OUTER_FIELDS(X)                                                                                       \
-    X(mark, UINT, 1, UINT32_MAX, NULL, ACTIVE, "SO_MARK of all encapsulated packets, for an ip rule")                \
-    X(device, DEVICE, 1, 15, NULL, ACTIVE, "Device to which the outer sockets are bound")                            \
+#define CONFIG_OUTER_FIELDS(X)                                                                        \
+    X(mark, UINT, 1, UINT32_MAX, NULL, ACTIVE, "SO_MARK of all encapsulated packets, for an ip rule") \
+    X(device, DEVICE, 1, 15, NULL, ACTIVE, "Device to which the outer sockets are bound")             \
     X(mode, OUTER_MODE, 0, 0, "raw", LATER, "How outer packets are read: raw sockets, or packet rings")
 
-#define CONFIG_IKE_PROPOSAL_FIELDS(X)                                                                                \
-    X(encryption, IKE_ENCR, 1, ALGS_MAX, "[aes256gcm16, aes128gcm16, aes256]", ACTIVE,                               \
-      "Accepted encryption of the IKE SA, best first")                                                               \
-    X(integrity, IKE_INTEG, 1, ALGS_MAX, "[sha256]", ACTIVE, "Accepted integrity where encryption is CBC")           \
-    X(prf, IKE_PRF, 1, ALGS_MAX, "[sha384, sha512, sha256]", ACTIVE, "Accepted pseudo-random functions")             \
-    X(key_exchange, KE, 1, ALGS_MAX, "[ecp384, modp2048, modp1536]", ACTIVE, "Accepted first key exchanges")         \
-    X(additional_key_exchange, ADDKE, 0, ALGS_MAX, "[mlkem768, mlkem1024]", ACTIVE,                                  \
+#define CONFIG_IKE_PROPOSAL_FIELDS(X)                                                                        \
+    X(encryption, IKE_ENCR, 1, ALGS_MAX, "[aes256gcm16, aes128gcm16, aes256]", ACTIVE,                       \
+      "Accepted encryption of the IKE SA, best first")                                                       \
+    X(integrity, IKE_INTEG, 1, ALGS_MAX, "[sha256]", ACTIVE, "Accepted integrity where encryption is CBC")   \
+    X(prf, IKE_PRF, 1, ALGS_MAX, "[sha384, sha512, sha256]", ACTIVE, "Accepted pseudo-random functions")     \
+    X(key_exchange, KE, 1, ALGS_MAX, "[ecp384, modp2048, modp1536]", ACTIVE, "Accepted first key exchanges") \
+    X(additional_key_exchange, ADDKE, 0, ALGS_MAX, "[mlkem768, mlkem1024]", ACTIVE,                          \
       "Accepted additional (post-quantum) key exchanges, RFC 9370")
 
-#define CONFIG_CHILD_PROPOSAL_FIELDS(X)                                                                              \
-    X(encryption, ESP_ENCR, 1, ALGS_MAX, "[aes256gcm16, aes128gcm16, aes256, aes128]", ACTIVE,                       \
-      "Accepted encryption of ESP, best first")                                                                      \
-    X(integrity, ESP_INTEG, 1, ALGS_MAX, "[sha256, sha1]", ACTIVE, "Accepted integrity where encryption is CBC")     \
-    X(key_exchange, KE, 0, ALGS_MAX, "[ecp384, modp2048, modp1536]", ACTIVE, "Accepted groups for PFS")              \
-    X(additional_key_exchange, ADDKE, 0, ALGS_MAX, "[mlkem768, mlkem1024]", ACTIVE,                                  \
+#define CONFIG_CHILD_PROPOSAL_FIELDS(X)                                                                          \
+    X(encryption, ESP_ENCR, 1, ALGS_MAX, "[aes256gcm16, aes128gcm16, aes256, aes128]", ACTIVE,                   \
+      "Accepted encryption of ESP, best first")                                                                  \
+    X(integrity, ESP_INTEG, 1, ALGS_MAX, "[sha256, sha1]", ACTIVE, "Accepted integrity where encryption is CBC") \
+    X(key_exchange, KE, 0, ALGS_MAX, "[ecp384, modp2048, modp1536]", ACTIVE, "Accepted groups for PFS")          \
+    X(additional_key_exchange, ADDKE, 0, ALGS_MAX, "[mlkem768, mlkem1024]", ACTIVE,                              \
       "Accepted additional key exchanges for PFS, where the IKE SA had one")
 
-#define CONFIG_IKE_FIELDS(X)                                                                                         \
-    X(identity_domain, DOMAIN, 1, 120, NULL, ACTIVE, "Domain of the generated identities of tunnels")                \
-    X(identity, IDENTITY, 1, 255, NULL, ACTIVE, "Our own identity (IDr); default: the endpoint's address")           \
-    X(proposal, IKE_PROPOSAL, 0, 0, NULL, ACTIVE, "What an IKE SA may use")                                          \
-    X(child_proposal, CHILD_PROPOSAL, 0, 0, NULL, ACTIVE, "What a Child SA may use")                                 \
-    X(ike_lifetime, DURATION, 10000, 86400000, "23h", ACTIVE, "An IKE SA is rekeyed at this age")                    \
-    X(child_lifetime, DURATION, 10000, 25200000, "7h", ACTIVE,                                                       \
-      "A Child SA is rekeyed at this age, and ends one hour later at the latest")                                    \
-    X(half_open_timeout, DURATION, 1000, 300000, "30s", ACTIVE, "A handshake that takes longer is forgotten")        \
-    X(fragment_timeout, DURATION, 1000, 60000, "15s", ACTIVE, "Incomplete fragments of a message are forgotten")     \
-    X(fragment_size, UINT, 576, 9000, "1280", ACTIVE, "Largest IP datagram of a fragmented IKE message we send")     \
-    X(max_fragments, UINT, 2, 255, "64", ACTIVE, "Most fragments of one message")                                    \
-    X(max_half_open, UINT, 1, 1000000, "10000", ACTIVE, "Most unfinished handshakes")                                \
-    X(cookie_threshold, UINT, 0, 1000000, "30", ACTIVE, "Unfinished handshakes above which cookies are asked for")   \
-    X(cookie_threshold_per_ip, UINT, 0, 1000000, "3", ACTIVE, "The same for one source address")                     \
-    X(max_sas, UINT, 1, 1000000, "200000", ACTIVE, "Most IKE SAs")                                                   \
-    X(max_children, UINT, 1, 100, "100", ACTIVE, "Most Child SAs of one tunnel")                                     \
-    X(retransmit_first, DURATION, 100, 60000, "1s", ACTIVE, "Wait before the first repetition of our own requests")  \
-    X(retransmit_tries, UINT, 1, 20, "12", ACTIVE, "Repetitions before a silent peer's SAs are given up")            \
+#define CONFIG_IKE_FIELDS(X)                                                                                        \
+    X(identity_domain, DOMAIN, 1, 120, NULL, ACTIVE, "Domain of the generated identities of tunnels")               \
+    X(identity, IDENTITY, 1, 255, NULL, ACTIVE, "Our own identity (IDr); default: the endpoint's address")          \
+    X(proposal, IKE_PROPOSAL, 0, 0, NULL, ACTIVE, "What an IKE SA may use")                                         \
+    X(child_proposal, CHILD_PROPOSAL, 0, 0, NULL, ACTIVE, "What a Child SA may use")                                \
+    X(ike_lifetime, DURATION, 10000, 86400000, "23h", ACTIVE, "An IKE SA is rekeyed at this age")                   \
+    X(child_lifetime, DURATION, 10000, 25200000, "7h", ACTIVE,                                                      \
+      "A Child SA is rekeyed at this age, and ends one hour later at the latest")                                   \
+    X(half_open_timeout, DURATION, 1000, 300000, "30s", ACTIVE, "A handshake that takes longer is forgotten")       \
+    X(fragment_timeout, DURATION, 1000, 60000, "15s", ACTIVE, "Incomplete fragments of a message are forgotten")    \
+    X(fragment_size, UINT, 576, 9000, "1280", ACTIVE, "Largest IP datagram of a fragmented IKE message we send")    \
+    X(max_fragments, UINT, 2, 255, "64", ACTIVE, "Most fragments of one message")                                   \
+    X(max_half_open, UINT, 1, 1000000, "10000", ACTIVE, "Most unfinished handshakes")                               \
+    X(cookie_threshold, UINT, 0, 1000000, "30", ACTIVE, "Unfinished handshakes above which cookies are asked for")  \
+    X(cookie_threshold_per_ip, UINT, 0, 1000000, "3", ACTIVE, "The same for one source address")                    \
+    X(max_sas, UINT, 1, 1000000, "200000", ACTIVE, "Most IKE SAs")                                                  \
+    X(max_children, UINT, 1, 100, "100", ACTIVE, "Most Child SAs of one tunnel")                                    \
+    X(retransmit_first, DURATION, 100, 60000, "1s", ACTIVE, "Wait before the first repetition of our own requests") \
+    X(retransmit_tries, UINT, 1, 20, "12", ACTIVE, "Repetitions before a silent peer's SAs are given up")           \
     X(downgrade_protection, BOOL, 0, 0, "true", ACTIVE, "Authenticate the full IKE_SA_INIT transcript (16447)")
 
-#define CONFIG_ETCD_FIELDS(X)                                                                                        \
-    X(endpoints, URLS, 0, 16, NULL, LATER, "URLs of the etcd members")                                               \
-    X(read_endpoints, URLS, 0, 16, NULL, LATER, "URLs to read and watch, where a site has its own mirror")           \
-    X(write_endpoints, URLS, 0, 16, NULL, LATER, "URLs to write to, where a site has its own mirror")                \
-    X(prefix, TEXT, 1, 255, "/adit/v1", LATER, "Prefix of all keys")                                                 \
-    X(ca_file, PATH, 1, 1023, NULL, LATER, "Certificates that the members' certificates must chain to")              \
-    X(cert_file, PATH, 1, 1023, NULL, LATER, "Our certificate")                                                      \
-    X(key_file, PATH, 1, 1023, NULL, LATER, "Its private key")                                                       \
-    X(user, TEXT, 1, 255, NULL, LATER, "User name")                                                                  \
-    X(password_file, PATH, 1, 1023, NULL, LATER, "File that holds the user's password")                              \
+#define CONFIG_ETCD_FIELDS(X)                                                                              \
+    X(endpoints, URLS, 0, 16, NULL, LATER, "URLs of the etcd members")                                     \
+    X(read_endpoints, URLS, 0, 16, NULL, LATER, "URLs to read and watch, where a site has its own mirror") \
+    X(write_endpoints, URLS, 0, 16, NULL, LATER, "URLs to write to, where a site has its own mirror")      \
+    X(prefix, TEXT, 1, 255, "/adit/v1", LATER, "Prefix of all keys")                                       \
+    X(ca_file, PATH, 1, 1023, NULL, LATER, "Certificates that the members' certificates must chain to")    \
+    X(cert_file, PATH, 1, 1023, NULL, LATER, "Our certificate")                                            \
+    X(key_file, PATH, 1, 1023, NULL, LATER, "Its private key")                                             \
+    X(user, TEXT, 1, 255, NULL, LATER, "User name")                                                        \
+    X(password_file, PATH, 1, 1023, NULL, LATER, "File that holds the user's password")                    \
     X(timeout, DURATION, 100, 60000, "5s", LATER, "A request that takes longer has failed")
 
-#define CONFIG_KEK_FIELDS(X)                                                                                         \
-    X(epoch, UINT, 1, UINT32_MAX, CONFIG_REQUIRED, LATER, "Number of the key; it only grows")                        \
+#define CONFIG_KEK_FIELDS(X)                                                                  \
+    X(epoch, UINT, 1, UINT32_MAX, CONFIG_REQUIRED, LATER, "Number of the key; it only grows") \
     X(file, PATH, 1, 1023, CONFIG_REQUIRED, LATER, "File that holds the 256-bit key as 0x hexadecimal")
 
-#define CONFIG_MEMBER_FIELDS(X)                                                                                      \
-    X(slot, UINT, 0, 4095, CONFIG_REQUIRED, LATER, "The server's node.slot")                                         \
-    X(name, NAME, 1, 63, NULL, LATER, "Its node.name")                                                               \
-    X(address, ADDR, 0, 0, CONFIG_REQUIRED, LATER, "Its node.address")                                               \
+#define CONFIG_MEMBER_FIELDS(X)                                              \
+    X(slot, UINT, 0, 4095, CONFIG_REQUIRED, LATER, "The server's node.slot") \
+    X(name, NAME, 1, 63, NULL, LATER, "Its node.name")                       \
+    X(address, ADDR, 0, 0, CONFIG_REQUIRED, LATER, "Its node.address")       \
     X(public_key, TEXT, 66, 66, CONFIG_REQUIRED, LATER, "Its ed25519 public key, 0x and 64 hexadecimal digits")
 
-#define CONFIG_FLEET_FIELDS(X)                                                                                       \
-    X(store, STORE, 0, 0, "none", LATER, "Where SAs are shared: none (a single server), dir or etcd")                \
-    X(cluster, NAME, 1, 63, NULL, LATER, "Name of the fleet; part of every sealed record")                           \
-    X(directory, PATH, 1, 1023, NULL, LATER, "Folder of the dir store")                                              \
-    X(etcd, ETCD, 0, 0, NULL, LATER, "The etcd store")                                                               \
-    X(kek, KEKS, 0, 8, NULL, LATER, "Keys that seal the records; more than one during a rotation")                   \
-    X(node_key_file, PATH, 1, 1023, NULL, LATER, "Our ed25519 private key")                                          \
-    X(nodes, MEMBERS, 0, 4096, NULL, LATER, "All servers of the fleet, this one included")                           \
-    X(port, UINT, 1, 65535, "4747", LATER, "UDP port of the channel between servers")                                \
-    X(lease, DURATION, 1000, 600000, "10s", LATER, "A server silent for this long is taken for dead")                \
-    X(commit_wait, DURATION, 0, 10000, "150ms", LATER, "Longest wait for siblings before an IKE reply")              \
+#define CONFIG_FLEET_FIELDS(X)                                                                          \
+    X(store, STORE, 0, 0, "none", LATER, "Where SAs are shared: none (a single server), dir or etcd")   \
+    X(cluster, NAME, 1, 63, NULL, LATER, "Name of the fleet; part of every sealed record")              \
+    X(directory, PATH, 1, 1023, NULL, LATER, "Folder of the dir store")                                 \
+    X(etcd, ETCD, 0, 0, NULL, LATER, "The etcd store")                                                  \
+    X(kek, KEKS, 0, 8, NULL, LATER, "Keys that seal the records; more than one during a rotation")      \
+    X(node_key_file, PATH, 1, 1023, NULL, LATER, "Our ed25519 private key")                             \
+    X(nodes, MEMBERS, 0, 4096, NULL, LATER, "All servers of the fleet, this one included")              \
+    X(port, UINT, 1, 65535, "4747", LATER, "UDP port of the channel between servers")                   \
+    X(lease, DURATION, 1000, 600000, "10s", LATER, "A server silent for this long is taken for dead")   \
+    X(commit_wait, DURATION, 0, 10000, "150ms", LATER, "Longest wait for siblings before an IKE reply") \
     X(replay, REPLAY_MODE, 0, 0, "off", LATER, "How sequence numbers are kept over servers")
 
-#define CONFIG_CONTROL_FIELDS(X)                                                                                     \
-    X(path, PATH, 1, 107, "/run/adit/control", ACTIVE, "Socket for aditctl")                                         \
+#define CONFIG_CONTROL_FIELDS(X)                                             \
+    X(path, PATH, 1, 107, "/run/adit/control.sock", ACTIVE, "Socket for aditctl") \
     X(group, NAME, 1, 31, NULL, ACTIVE, "Group that may use it besides root")
 
 #define CONFIG_METRICS_FIELDS(X) X(listen, LISTEN, 0, 0, NULL, LATER, "Address and port of the metrics page")
 
-#define CONFIG_LOG_FIELDS(X)                                                                                         \
-    X(level, LOG_LEVEL, 0, 0, "info", ACTIVE, "error, warn, info or debug")                                          \
-    X(format, LOG_FORMAT, 0, 0, "text", ACTIVE, "One line of text or one JSON object per event")                     \
+#define CONFIG_LOG_FIELDS(X)                                                                     \
+    X(level, LOG_LEVEL, 0, 0, "info", ACTIVE, "error, warn, info or debug")                      \
+    X(format, LOG_FORMAT, 0, 0, "text", ACTIVE, "One line of text or one JSON object per event") \
     X(rate, UINT, 0, 1000000, "20", ACTIVE, "Events of one name per second; 0: unlimited")
 
-#define CONFIG_TUNNEL_OUTER_FIELDS(X)                                                                                \
-    X(df, DF, 0, 0, "copy", ACTIVE, "Outer do-not-fragment bit: copy, set or clear")                                 \
-    X(dscp, DSCP, 0, 0, "copy", ACTIVE, "Outer DSCP: copy, or 0 to 63")                                              \
+#define CONFIG_TUNNEL_OUTER_FIELDS(X)                                                \
+    X(df, DF, 0, 0, "copy", ACTIVE, "Outer do-not-fragment bit: copy, set or clear") \
+    X(dscp, DSCP, 0, 0, "copy", ACTIVE, "Outer DSCP: copy, or 0 to 63")              \
     X(ecn, ECN, 0, 0, NULL, ACTIVE, "RFC 6040: normal or compat; default: compat for gre, normal for ipsec")
 
-#define CONFIG_HEALTH_FIELDS(X)                                                                                      \
-    X(enabled, BOOL, 0, 0, "false", LATER, "Probe this tunnel")                                                       \
-    X(direction, DIRECTION, 0, 0, "unidirectional", LATER, "unidirectional (answer outside the tunnel) or bidirectional") \
-    X(type, PROBE, 0, 0, "reply", LATER, "ICMP echo reply, which the customer only routes back, or request")         \
-    X(rate, RATE, 0, 0, "mid", LATER, "low, mid or high")                                                            \
+#define CONFIG_HEALTH_FIELDS(X)                                                                              \
+    X(enabled, BOOL, 0, 0, "false", LATER, "Probe this tunnel")                                              \
+    X(direction, DIRECTION, 0, 0, "unidirectional", LATER,                                                   \
+      "unidirectional (answer outside the tunnel) or bidirectional")                                         \
+    X(type, PROBE, 0, 0, "reply", LATER, "ICMP echo reply, which the customer only routes back, or request") \
+    X(rate, RATE, 0, 0, "mid", LATER, "low, mid or high")                                                    \
     X(target, ADDR, 0, 0, NULL, LATER, "Address probed; default: the customer's side of the interface subnet")
 
-#define CONFIG_PSK_FIELDS(X)                                                                                         \
-    X(value, SECRET, 0, 0, NULL, ACTIVE, "The key: text, or 0x and hexadecimal digits")                              \
-    X(file, PATH, 1, 1023, NULL, ACTIVE, "File that holds it, in one line")                                          \
+#define CONFIG_PSK_FIELDS(X)                                                            \
+    X(value, SECRET, 0, 0, NULL, ACTIVE, "The key: text, or 0x and hexadecimal digits") \
+    X(file, PATH, 1, 1023, NULL, ACTIVE, "File that holds it, in one line")             \
     X(not_after, TIME, 0, 0, NULL, ACTIVE, "The key ends then: 2027-01-31 or 2027-01-31T12:00:00Z")
 
 /* A tunnel's fields in three lists: a key of the wrong list is an error of its own. */
-#define CONFIG_TUNNEL_BOTH_FIELDS(X)                                                                                 \
-    X(name, NAME, 1, 63, CONFIG_REQUIRED, ACTIVE, "Name, unique in the account")                                     \
-    X(description, TEXT, 0, 1000, NULL, ACTIVE, "For people")                                                        \
-    X(type, TUNNEL_TYPE, 0, 0, CONFIG_REQUIRED, ACTIVE, "gre or ipsec")                                              \
-    X(endpoint, ADDR, 0, 0, CONFIG_REQUIRED, ACTIVE, "Our address; one of endpoints")                                \
-    X(customer_endpoint, ADDR, 0, 0, NULL, ACTIVE, "The customer's outer address; required for gre")                 \
-    X(interface_address, INTERFACE, 0, 0, NULL, ACTIVE, "Our inner IPv4 address with /31 or /30")                    \
-    X(interface_address6, INTERFACE, 0, 0, NULL, ACTIVE, "Our inner IPv6 address with /127")                         \
-    X(mtu, UINT, 576, 9192, NULL, ACTIVE, "Inner MTU; default: what the encapsulation leaves of 1500")               \
-    X(mss, UINT, 500, 9152, NULL, ACTIVE, "TCP MSS clamp; default: what the MTU leaves")                             \
-    X(outer, TUNNEL_OUTER, 0, 0, NULL, ACTIVE, "Outer header")                                                       \
+#define CONFIG_TUNNEL_BOTH_FIELDS(X)                                                                   \
+    X(name, NAME, 1, 63, CONFIG_REQUIRED, ACTIVE, "Name, unique in the account")                       \
+    X(description, TEXT, 0, 1000, NULL, ACTIVE, "For people")                                          \
+    X(type, TUNNEL_TYPE, 0, 0, CONFIG_REQUIRED, ACTIVE, "gre or ipsec")                                \
+    X(endpoint, ADDR, 0, 0, CONFIG_REQUIRED, ACTIVE, "Our address; one of endpoints")                  \
+    X(customer_endpoint, ADDR, 0, 0, NULL, ACTIVE, "The customer's outer address; required for gre")   \
+    X(interface_address, INTERFACE, 0, 0, NULL, ACTIVE, "Our inner IPv4 address with /31 or /30")      \
+    X(interface_address6, INTERFACE, 0, 0, NULL, ACTIVE, "Our inner IPv6 address with /127")           \
+    X(mtu, UINT, 576, 9192, NULL, ACTIVE, "Inner MTU; default: what the encapsulation leaves of 1500") \
+    X(mss, UINT, 500, 9152, NULL, ACTIVE, "TCP MSS clamp; default: what the MTU leaves")               \
+    X(outer, TUNNEL_OUTER, 0, 0, NULL, ACTIVE, "Outer header")                                         \
     X(health_check, HEALTH, 0, 0, NULL, LATER, "Probes inside the tunnel")
 
-#define CONFIG_TUNNEL_GRE_FIELDS(X)                                                                                  \
-    X(ttl, UINT, 1, 255, "64", ACTIVE, "TTL or hop limit of the outer header")                                       \
-    X(key, UINT, 0, UINT32_MAX, NULL, ACTIVE, "RFC 2890 key, both ways")                                             \
-    X(checksum, BOOL, 0, 0, "false", ACTIVE, "GRE checksum: send it and require it")                                 \
-    X(sequence, BOOL, 0, 0, "false", ACTIVE, "RFC 2890 sequence numbers on what we send")                            \
-    X(keepalive, BOOL, 0, 0, "true", ACTIVE, "Answer Cisco-style GRE keepalives")                                    \
-    X(allow_sources, NETWORKS, 0, 1000, NULL, ACTIVE,                                                                \
-      "Inner sources accepted besides the account's routes and interface subnets")                                   \
+#define CONFIG_TUNNEL_GRE_FIELDS(X)                                                       \
+    X(ttl, UINT, 1, 255, "64", ACTIVE, "TTL or hop limit of the outer header")            \
+    X(key, UINT, 0, UINT32_MAX, NULL, ACTIVE, "RFC 2890 key, both ways")                  \
+    X(checksum, BOOL, 0, 0, "false", ACTIVE, "GRE checksum: send it and require it")      \
+    X(sequence, BOOL, 0, 0, "false", ACTIVE, "RFC 2890 sequence numbers on what we send") \
+    X(keepalive, BOOL, 0, 0, "true", ACTIVE, "Answer Cisco-style GRE keepalives")         \
+    X(allow_sources, NETWORKS, 0, 1000, NULL, ACTIVE,                                     \
+      "Inner sources accepted besides the account's routes and interface subnets")        \
     X(protect, NAME, 1, 63, NULL, LATER, "Name of the IPsec tunnel that carries this one")
 
-#define CONFIG_TUNNEL_IPSEC_FIELDS(X)                                                                                \
-    X(id, NAME, 1, 63, NULL, ACTIVE, "The <tunnel> part of the generated identities; default: the name")             \
-    X(fqdn, DOMAIN, 1, 255, NULL, ACTIVE, "A further identity (ID_FQDN) of the customer")                            \
-    X(strict_peer, BOOL, 0, 0, "false", ACTIVE, "Refuse a peer whose address is not customer_endpoint")              \
-    X(psk, PSKS, 0, TUNNEL_PSKS, NULL, ACTIVE, "Pre-shared key: text, 0x hexadecimal, or a list of keys")            \
-    X(psk_file, PATH, 1, 1023, NULL, ACTIVE, "File that holds the one pre-shared key")                               \
-    X(pq, PQ, 0, 0, "prefer", ACTIVE, "Post-quantum key exchange: require, prefer or off")                           \
-    X(allow_null_cipher, BOOL, 0, 0, "false", LATER, "Accept ESP without encryption")                                \
-    X(replay_protection, BOOL, 0, 0, NULL, ACTIVE, "Anti-replay window; default: true without a fleet, else false")  \
+#define CONFIG_TUNNEL_IPSEC_FIELDS(X)                                                                               \
+    X(id, NAME, 1, 63, NULL, ACTIVE, "The <tunnel> part of the generated identities; default: the name")            \
+    X(fqdn, DOMAIN, 1, 255, NULL, ACTIVE, "A further identity (ID_FQDN) of the customer")                           \
+    X(strict_peer, BOOL, 0, 0, "false", ACTIVE, "Refuse a peer whose address is not customer_endpoint")             \
+    X(psk, PSKS, 0, TUNNEL_PSKS, NULL, ACTIVE, "Pre-shared key: text, 0x hexadecimal, or a list of keys")           \
+    X(psk_file, PATH, 1, 1023, NULL, ACTIVE, "File that holds the one pre-shared key")                              \
+    X(pq, PQ, 0, 0, "prefer", ACTIVE, "Post-quantum key exchange: require, prefer or off")                          \
+    X(allow_null_cipher, BOOL, 0, 0, "false", LATER, "Accept ESP without encryption")                               \
+    X(replay_protection, BOOL, 0, 0, NULL, ACTIVE, "Anti-replay window; default: true without a fleet, else false") \
     X(replay_window, UINT, 64, 4096, "1024", ACTIVE, "Packets that the window spans")
 
 #define CONFIG_TUNNEL_FIELDS(X) CONFIG_TUNNEL_BOTH_FIELDS(X) CONFIG_TUNNEL_GRE_FIELDS(X) CONFIG_TUNNEL_IPSEC_FIELDS(X)
 
-#define CONFIG_ROUTE_FIELDS(X)                                                                                       \
-    X(prefix, NETWORK, 0, 0, CONFIG_REQUIRED, ACTIVE, "Destinations")                                                \
-    X(tunnel, NAME, 1, 63, CONFIG_REQUIRED, ACTIVE, "Name of a tunnel of the account")                               \
-    X(priority, UINT, 0, 999999, "100", ACTIVE, "Lower wins")                                                        \
+#define CONFIG_ROUTE_FIELDS(X)                                                         \
+    X(prefix, NETWORK, 0, 0, CONFIG_REQUIRED, ACTIVE, "Destinations")                  \
+    X(tunnel, NAME, 1, 63, CONFIG_REQUIRED, ACTIVE, "Name of a tunnel of the account") \
+    X(priority, UINT, 0, 999999, "100", ACTIVE, "Lower wins")                          \
     X(weight, UINT, 1, 256, "64", ACTIVE, "Share of flows among routes of one prefix and priority")
 
-#define CONFIG_ACCOUNT_FIELDS(X)                                                                                     \
-    X(id, NAME, 1, 63, CONFIG_REQUIRED, ACTIVE, "Number or name that identifies the customer")                       \
-    X(name, NAME, 1, 63, NULL, ACTIVE, "Name in logs and status; default: the id")                                   \
-    X(netns, TEXT, 1, 63, NULL, ACTIVE, "Network namespace of the inner packets; default: the daemon's own")         \
-    X(create, BOOL, 0, 0, "false", ACTIVE, "Make the namespace when it does not exist")                              \
-    X(device, DEVICE, 1, 15, "adit0", ACTIVE, "Name of the account's TUN device")                                    \
-    X(tunnels, TUNNELS, 0, CONFIG_TUNNELS_MAX, NULL, ACTIVE, "Tunnels")                                              \
+#define CONFIG_ACCOUNT_FIELDS(X)                                                                             \
+    X(id, NAME, 1, 63, CONFIG_REQUIRED, ACTIVE, "Number or name that identifies the customer")               \
+    X(name, NAME, 1, 63, NULL, ACTIVE, "Name in logs and status; default: the id")                           \
+    X(netns, TEXT, 1, 63, NULL, ACTIVE, "Network namespace of the inner packets; default: the daemon's own") \
+    X(create, BOOL, 0, 0, "false", ACTIVE, "Make the namespace when it does not exist")                      \
+    X(device, DEVICE, 1, 15, "adit0", ACTIVE, "Name of the account's TUN device")                            \
+    X(tunnels, TUNNELS, 0, CONFIG_TUNNELS_MAX, NULL, ACTIVE, "Tunnels")                                      \
     X(routes, ROUTES, 0, CONFIG_ROUTES_MAX, NULL, ACTIVE, "What goes into the tunnels")
 
-#define CONFIG_TOP_FIELDS(X)                                                                                         \
-    X(version, UINT, 1, 1, CONFIG_REQUIRED, ACTIVE, "Version of this format")                                        \
-    X(node, NODE, 0, 0, NULL, ACTIVE, "This server")                                                                 \
-    X(endpoints, ADDRS, 0, 64, NULL, ACTIVE, "Anycast addresses this server terminates")                             \
-    X(outer, OUTER, 0, 0, NULL, ACTIVE, "Sockets of the outer side")                                                 \
-    X(workers, UINT, 0, 64, "0", LATER, "Datapath threads; 0: the one loop does it all")                             \
-    X(ike, IKE, 0, 0, NULL, ACTIVE, "IKEv2 responder")                                                               \
-    X(fleet, FLEET, 0, 0, NULL, LATER, "Several servers that share their SAs")                                       \
-    X(control, CONTROL, 0, 0, NULL, ACTIVE, "Control socket")                                                        \
-    X(metrics, METRICS, 0, 0, NULL, LATER, "Metrics page")                                                           \
-    X(log, LOG, 0, 0, NULL, ACTIVE, "Log")                                                                           \
+#define CONFIG_TOP_FIELDS(X)                                                             \
+    X(version, UINT, 1, 1, CONFIG_REQUIRED, ACTIVE, "Version of this format")            \
+    X(node, NODE, 0, 0, NULL, ACTIVE, "This server")                                     \
+    X(endpoints, ADDRS, 0, 64, NULL, ACTIVE, "Anycast addresses this server terminates") \
+    X(outer, OUTER, 0, 0, NULL, ACTIVE, "Sockets of the outer side")                     \
+    X(workers, UINT, 0, 64, "0", LATER, "Datapath threads; 0: the one loop does it all") \
+    X(ike, IKE, 0, 0, NULL, ACTIVE, "IKEv2 responder")                                   \
+    X(fleet, FLEET, 0, 0, NULL, LATER, "Several servers that share their SAs")           \
+    X(control, CONTROL, 0, 0, NULL, ACTIVE, "Control socket")                            \
+    X(metrics, METRICS, 0, 0, NULL, LATER, "Metrics page")                               \
+    X(log, LOG, 0, 0, NULL, ACTIVE, "Log")                                               \
     X(accounts, ACCOUNTS, 0, CONFIG_ACCOUNTS_MAX, NULL, ACTIVE, "Customers")
 
 /* ---- the structs that follow from the lists */
 struct config_row {
-    uint32_t line, col;             /* from 1; where the row begins in the file; 0: it is not in the file */
-    uint64_t set;                   /* bit i: field i of the list stands in the file, or its default was derived */
-    uint64_t bad;                   /* while loading: its value was refused */
-    const struct tree_node *at;     /* while loading; NULL afterwards */
+    uint32_t line, col;         /* from 1; where the row begins in the file; 0: it is not in the file */
+    uint64_t set;               /* bit i: field i of the list stands in the file, or its default was derived */
+    uint64_t bad;               /* while loading: its value was refused */
+    const struct tree_node *at; /* while loading; NULL afterwards */
 };
 #define CONFIG_MEMBER_(member, type, lo, hi, fallback, status, help) CONFIG_C_##type member;
-#define CONFIG_STRUCT_(tag, FIELDS)                                                                                  \
-    struct tag {                                                                                                     \
-        struct config_row row;                                                                                       \
-        FIELDS(CONFIG_MEMBER_)                                                                                       \
+#define CONFIG_STRUCT_(tag, FIELDS) \
+    struct tag {                    \
+        struct config_row row;      \
+        FIELDS(CONFIG_MEMBER_)      \
     }
-#define CONFIG_ROWS_(tag, of)                                                                                        \
-    struct tag {                                                                                                     \
-        struct of *v;                                                                                                \
-        size_t n;                                                                                                    \
+#define CONFIG_ROWS_(tag, of) \
+    struct tag {              \
+        struct of *v;         \
+        size_t n;             \
     }
 
 #define CONFIG_C_NODE struct config_node
@@ -335,7 +336,7 @@ struct config_tunnel {
     struct config_row row;
     CONFIG_TUNNEL_FIELDS(CONFIG_MEMBER_)
     const struct config_account *account;
-    bool address_identity; /* (endpoint, customer_endpoint) is unique: the address identifies the tunnel */
+    bool address_identity;          /* (endpoint, customer_endpoint) is unique: the address identifies the tunnel */
     struct config_prefixes sources; /* gre: the account's sources and allow_sources */
 };
 CONFIG_ROWS_(config_tunnels, config_tunnel);
@@ -385,7 +386,8 @@ struct config_report { /* zero it before use */
 };
 /* One line of the report, "adit.yaml:12:18: tunnel acme-gre: ..." (warnings and notes say so after the place), into ret;
  * RC_ABSENT when i is past the end. After the kept messages of a level comes "and N more errors". */
-enum rc config_report_line(const struct config_report *report, const char *path, size_t i, char *ret, size_t n) ADIT_MUST_USE;
+enum rc config_report_line(const struct config_report *report, const char *path, size_t i, char *ret,
+                           size_t n) ADIT_MUST_USE;
 void config_report_free(struct config_report *report);
 
 /* ---- life */
@@ -417,12 +419,14 @@ struct config_delta {
     enum config_change change;
     uint64_t fields; /* CHANGED: bits of the fields that differ; accounts: without tunnels and routes */
     bool derived;    /* CHANGED tunnel: its identities or accepted sources differ, through other rows or sections */
-    const struct config_account *old_account, *new_account; /* of the row, or the row; NULL on the side where it is not */
-    const struct config_tunnel *old_tunnel, *new_tunnel;    /* KIND_TUNNEL */
-    const struct config_route *old_route, *new_route;       /* KIND_ROUTE */
+    const struct config_account *old_account,
+        *new_account;                                    /* of the row, or the row; NULL on the side where it is not */
+    const struct config_tunnel *old_tunnel, *new_tunnel; /* KIND_TUNNEL */
+    const struct config_route *old_route, *new_route;    /* KIND_ROUTE */
 };
 struct config_diff {
-    struct config_delta *v; /* in an order that can be executed: routes, tunnels, accounts go; then accounts, tunnels, routes
+    struct config_delta
+        *v; /* in an order that can be executed: routes, tunnels, accounts go; then accounts, tunnels, routes
                                come or change */
     size_t n;
     uint64_t sections; /* bits of enum config_top_field: sections that differ (never accounts) */
