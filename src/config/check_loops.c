@@ -51,16 +51,18 @@ static void mark(struct loops *x, const struct addr *a, const char *what)
     }
 }
 
-static void complain(struct loops *x, const struct config_row *row, const char *who, const char *keyword, const struct prefix *p)
+static void complain(struct loops *x, const struct config_row *row, const char *who, const char *keyword,
+                     const struct prefix *p)
 {
     char text[PREFIX_TEXT];
     const struct covered *c = find(x, p);
     if (!c || !c->what)
         return;
-    config_error(x->l, row, keyword,
-                 "%s%s covers %s %s in the daemon's own namespace: encapsulated packets would be routed into the tunnel again; "
-                 "give the account a netns, or set outer.mark or outer.device and an ip rule for it",
-                 who, prefix_text(p, text), c->what, c->address);
+    config_error(
+        x->l, row, keyword,
+        "%s%s covers %s %s in the daemon's own namespace: encapsulated packets would be routed into the tunnel again; "
+        "give the account a netns, or set outer.mark or outer.device and an ip rule for it",
+        who, prefix_text(p, text), c->what, c->address);
 }
 
 void config_check_loops(struct loader *l, struct config *c)
@@ -69,25 +71,25 @@ void config_check_loops(struct loader *l, struct config *c)
     if (c->outer.mark || c->outer.device)
         return;
     CONFIG_EACH_ROUTE(c, a, r)
-        if (!a->netns)
-            add(&x, &r->prefix);
+    if (!a->netns)
+        add(&x, &r->prefix);
     CONFIG_EACH_TUNNEL(c, a, t)
-        if (!a->netns) {
-            add(&x, &t->interface_address);
-            add(&x, &t->interface_address6);
-        }
+    if (!a->netns) {
+        add(&x, &t->interface_address);
+        add(&x, &t->interface_address6);
+    }
     CONFIG_EACH_TUNNEL(c, a, t)
-        mark(&x, &t->customer_endpoint, "customer_endpoint");
+    mark(&x, &t->customer_endpoint, "customer_endpoint");
     for (size_t i = 0; i < c->endpoints.n; i++)
         mark(&x, &c->endpoints.v[i], "our endpoint");
     CONFIG_EACH_ROUTE(c, a, r)
-        if (!a->netns)
-            complain(&x, &r->row, "route ", "prefix", &r->prefix);
+    if (!a->netns)
+        complain(&x, &r->row, "route ", "prefix", &r->prefix);
     CONFIG_EACH_TUNNEL(c, a, t)
-        if (!a->netns) {
-            const char *who = config_why(l, "tunnel %s: interface subnet ", t->name ? t->name : "?");
-            complain(&x, &t->row, who, "interface_address", &t->interface_address);
-            complain(&x, &t->row, who, "interface_address6", &t->interface_address6);
-        }
+    if (!a->netns) {
+        const char *who = config_why(l, "tunnel %s: interface subnet ", t->name ? t->name : "?");
+        complain(&x, &t->row, who, "interface_address", &t->interface_address);
+        complain(&x, &t->row, who, "interface_address6", &t->interface_address6);
+    }
     config_index_free(&x.prefixes);
 }

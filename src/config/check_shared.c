@@ -27,10 +27,11 @@ static void check_names(struct loader *l, const struct config_account *a)
                          other->row.line);
         if (t->type == TUNNEL_IPSEC && (t->id || t->name) &&
             (other = config_index_put(&ids, t, "%s", t->id ? t->id : t->name)) && other->id)
-            config_error(l, &t->row, "id",
-                         "tunnel %s: id %s is also that of tunnel %s (line %u): the customer's identity would name both; give "
-                         "it another",
-                         label(t), t->id ? t->id : t->name, label(other), other->row.line);
+            config_error(
+                l, &t->row, "id",
+                "tunnel %s: id %s is also that of tunnel %s (line %u): the customer's identity would name both; give "
+                "it another",
+                label(t), t->id ? t->id : t->name, label(other), other->row.line);
     }
     config_index_free(&names);
     config_index_free(&ids);
@@ -49,14 +50,16 @@ static void check_gre(struct loader *l, struct config_index *pairs, struct confi
     addr_text(&t->customer_endpoint, theirs);
     struct config_tunnel *other = config_index_put(pairs, t, key ? "%s %s %u" : "%s %s", ours, theirs, t->key);
     if (other)
-        config_error(l, &t->row, "customer_endpoint",
-                     "tunnel %s: endpoint %s, customer_endpoint %s%s are also those of tunnel %s (line %u): a packet could not "
-                     "be told apart; give one a key of its own",
-                     label(t), ours, theirs, key ? " and key" : "", label(other), other->row.line);
+        config_error(
+            l, &t->row, "customer_endpoint",
+            "tunnel %s: endpoint %s, customer_endpoint %s%s are also those of tunnel %s (line %u): a packet could not "
+            "be told apart; give one a key of its own",
+            label(t), ours, theirs, key ? " and key" : "", label(other), other->row.line);
 }
 
 /* A peer finds its tunnel by (identity, our address), RFC 7296 3.5. */
-static void check_identities(struct loader *l, const struct config *c, struct config_index *seen, struct config_tunnel *t)
+static void check_identities(struct loader *l, const struct config *c, struct config_index *seen,
+                             struct config_tunnel *t)
 {
     struct identity ids[TUNNEL_IDENTITIES], local;
     char ours[ADDR_TEXT], text[QUOTE_TEXT];
@@ -70,15 +73,17 @@ static void check_identities(struct loader *l, const struct config *c, struct co
         const char *keyword = ids[i].type == ID_FQDN && t->fqdn && span_equal(id, span_str(t->fqdn)) ? "fqdn" : "id";
         config_identity_text(&ids[i], text);
         if (ids[i].type == local.type && span_equal(id, span_of(local.data, local.n)))
-            config_error(l, &t->row, keyword,
-                         "tunnel %s: identity %s is our own (ike.identity): a peer could reflect our proof at us; use another",
-                         label(t), text);
+            config_error(
+                l, &t->row, keyword,
+                "tunnel %s: identity %s is our own (ike.identity): a peer could reflect our proof at us; use another",
+                label(t), text);
         struct config_tunnel *other = config_index_put(seen, t, "%s %u %s", ours, ids[i].type, text);
         if (other && other != t)
-            config_error(l, &t->row, keyword,
-                         "tunnel %s: identity %s at endpoint %s is also that of tunnel %s (line %u): a peer could not be told "
-                         "apart; give it another id or fqdn",
-                         label(t), text, ours, label(other), other->row.line);
+            config_error(
+                l, &t->row, keyword,
+                "tunnel %s: identity %s at endpoint %s is also that of tunnel %s (line %u): a peer could not be told "
+                "apart; give it another id or fqdn",
+                label(t), text, ours, label(other), other->row.line);
     }
 }
 
@@ -92,15 +97,17 @@ static void check_psks(struct loader *l, struct config_index *seen, struct confi
         if (!other || other == t || (t->fqdn && other->fqdn && strcmp(t->fqdn, other->fqdn) == 0))
             continue;
         if (other->account != t->account)
-            config_error(l, &t->row, keyword,
-                         "tunnel %s: its psk is also that of tunnel %s (line %u) of another account: each customer could come "
-                         "in as the other; give each its own",
-                         label(t), label(other), other->row.line);
+            config_error(
+                l, &t->row, keyword,
+                "tunnel %s: its psk is also that of tunnel %s (line %u) of another account: each customer could come "
+                "in as the other; give each its own",
+                label(t), label(other), other->row.line);
         else
-            config_warn(l, &t->row, keyword,
-                        "tunnel %s: its psk is also that of tunnel %s (line %u): who holds one can come in as the other; give "
-                        "each its own",
-                        label(t), label(other), other->row.line);
+            config_warn(
+                l, &t->row, keyword,
+                "tunnel %s: its psk is also that of tunnel %s (line %u): who holds one can come in as the other; give "
+                "each its own",
+                label(t), label(other), other->row.line);
     }
 }
 
@@ -123,7 +130,8 @@ static int by_place(const void *pa, const void *pb)
     return order ? order : (a->t > b->t) - (a->t < b->t);
 }
 
-static void add_subnet(struct subnet *v, size_t *n, const struct config_tunnel *t, const struct prefix *p, const char *keyword)
+static void add_subnet(struct subnet *v, size_t *n, const struct config_tunnel *t, const struct prefix *p,
+                       const char *keyword)
 {
     if (p->addr.family)
         v[(*n)++] = (struct subnet){.t = t, .network = prefix_network(*p), .keyword = keyword};
@@ -136,7 +144,8 @@ static void check_subnets(struct loader *l, struct config *c)
     size_t n = 0, open = 0;
     if (!v)
         return;
-    CONFIG_EACH_TUNNEL(c, a, t) {
+    CONFIG_EACH_TUNNEL(c, a, t)
+    {
         add_subnet(v, &n, t, &t->interface_address, "interface_address");
         add_subnet(v, &n, t, &t->interface_address6, "interface_address6");
     }
@@ -156,29 +165,32 @@ static void check_subnets(struct loader *l, struct config *c)
         char one[PREFIX_TEXT], two[PREFIX_TEXT];
         config_error(l, &second->t->row, second->keyword,
                      "tunnel %s: %s %s overlaps %s of tunnel %s (line %u) in the same namespace; choose another subnet",
-                     label(second->t), second->keyword, prefix_text(&second->network, one), prefix_text(&first->network, two),
-                     label(first->t), first->t->row.line);
+                     label(second->t), second->keyword, prefix_text(&second->network, one),
+                     prefix_text(&first->network, two), label(first->t), first->t->row.line);
     }
 }
 
 static void check_routes(struct loader *l, struct config *c)
 {
     struct config_index seen = {.arena = l->scratch}, kernel = seen;
-    CONFIG_EACH_ROUTE(c, a, r) {
+    CONFIG_EACH_ROUTE(c, a, r)
+    {
         char text[PREFIX_TEXT];
         if (!r->prefix.addr.family || !r->tunnel)
             continue;
         prefix_text(&r->prefix, text);
-        struct config_route *other = config_index_put(&seen, r, "%zu %s %s", (size_t)(a - c->accounts.v), text, r->tunnel);
+        struct config_route *other =
+            config_index_put(&seen, r, "%zu %s %s", (size_t)(a - c->accounts.v), text, r->tunnel);
         if (other)
             config_error(l, &r->row, "prefix", "route %s: also in line %u with the same tunnel; remove one", text,
                          other->row.line);
         struct config_account *holder = config_index_put(&kernel, a, "%s %s", netns(a), text);
         if (holder && holder != a)
-            config_error(l, &r->row, "prefix",
-                         "route %s: account %s routes it in the same namespace: one of the two would get no packet; give each "
-                         "account a netns",
-                         text, holder->id ? holder->id : "?");
+            config_error(
+                l, &r->row, "prefix",
+                "route %s: account %s routes it in the same namespace: one of the two would get no packet; give each "
+                "account a netns",
+                text, holder->id ? holder->id : "?");
     }
     config_index_free(&seen);
     config_index_free(&kernel);
@@ -189,7 +201,8 @@ void config_check_shared(struct loader *l, struct config *c)
     struct config_index pairs = {.arena = l->scratch}, identities = pairs, psks = pairs;
     for (struct config_account *a = c->accounts.v; a < c->accounts.v + c->accounts.n; a++)
         check_names(l, a);
-    CONFIG_EACH_TUNNEL(c, a, t) {
+    CONFIG_EACH_TUNNEL(c, a, t)
+    {
         check_gre(l, &pairs, t);
         check_identities(l, c, &identities, t);
         check_psks(l, &psks, t);

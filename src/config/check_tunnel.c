@@ -18,10 +18,11 @@ static void check_netns(struct loader *l, const struct config_account *a)
 {
     if (a->netns && (strchr(a->netns, '/') || a->netns[0] == '.' || a->netns[0] == '-'))
         config_error(l, &a->row, "netns",
-                     "account %s: netns %s is not a name of a namespace (ip netns list shows them); correct it", a->id, a->netns);
+                     "account %s: netns %s is not a name of a namespace (ip netns list shows them); correct it", a->id,
+                     a->netns);
     if (a->create && !a->netns)
-        config_error(l, &a->row, "create", "account %s: create without netns: there is nothing to make; add netns or remove it",
-                     a->id);
+        config_error(l, &a->row, "create",
+                     "account %s: create without netns: there is nothing to make; add netns or remove it", a->id);
 }
 
 void config_check_accounts(struct loader *l, struct config *c)
@@ -32,20 +33,21 @@ void config_check_accounts(struct loader *l, struct config *c)
         if (!a->id)
             continue;
         if ((other = config_index_put(&ids, a, "%s", a->id)))
-            config_error(l, &a->row, "id", "account %s: this id is also that of line %u; merge the two or correct one", a->id,
-                         other->row.line);
+            config_error(l, &a->row, "id", "account %s: this id is also that of line %u; merge the two or correct one",
+                         a->id, other->row.line);
         else if ((other = config_index_put(&names, a, "%s", config_account_label(a))))
-            config_error(l, &a->row, "name", "account %s: the name %s is also that of account %s (line %u); rename one", a->id,
-                         config_account_label(a), other->id, other->row.line);
+            config_error(l, &a->row, "name", "account %s: the name %s is also that of account %s (line %u); rename one",
+                         a->id, config_account_label(a), other->id, other->row.line);
         check_netns(l, a);
         if (!a->device || (other && strcmp(other->id, a->id) == 0))
             continue;
         other = config_index_put(&devices, a, "%s/%s", a->netns ? a->netns : "", a->device);
         if (other)
-            config_error(l, &a->row, a->row.set & CONFIG_BIT(CONFIG_ACCOUNT_device) ? "device" : "id",
-                         "account %s: device %s is also that of account %s (line %u) in the same namespace; give it a device "
-                         "or a netns of its own",
-                         a->id, a->device, other->id, other->row.line);
+            config_error(
+                l, &a->row, a->row.set & CONFIG_BIT(CONFIG_ACCOUNT_device) ? "device" : "id",
+                "account %s: device %s is also that of account %s (line %u) in the same namespace; give it a device "
+                "or a netns of its own",
+                a->id, a->device, other->id, other->row.line);
     }
     config_index_free(&ids);
     config_index_free(&names);
@@ -64,8 +66,8 @@ static void check_type(struct loader *l, const struct config_tunnel *t)
     bool gre = t->type == TUNNEL_GRE;
     for (unsigned i = BOTH_END; i < CONFIG_TUNNEL_FIELD_END; i++)
         if (t->row.set & CONFIG_BIT(i) && (i < GRE_END) != gre)
-            config_error(l, &t->row, keywords[i], "tunnel %s: %s is a key of %s tunnels, and this one is %s; remove it", label(t),
-                         keywords[i], gre ? "ipsec" : "gre", gre ? "gre" : "ipsec");
+            config_error(l, &t->row, keywords[i], "tunnel %s: %s is a key of %s tunnels, and this one is %s; remove it",
+                         label(t), keywords[i], gre ? "ipsec" : "gre", gre ? "gre" : "ipsec");
 }
 
 static void check_endpoint(struct loader *l, const struct config *c, const struct config_index *own,
@@ -77,10 +79,11 @@ static void check_endpoint(struct loader *l, const struct config *c, const struc
     addr_text(&t->endpoint, text);
     const char *what = config_index_get(own, "%s", text);
     if (!what || strcmp(what, "endpoints") != 0)
-        config_error(l, &t->row, "endpoint",
-                     "tunnel %s: endpoint %s is not in endpoints: packets to it would never reach this server; add it to "
-                     "endpoints or correct it",
-                     label(t), text);
+        config_error(
+            l, &t->row, "endpoint",
+            "tunnel %s: endpoint %s is not in endpoints: packets to it would never reach this server; add it to "
+            "endpoints or correct it",
+            label(t), text);
 }
 
 static void check_customer(struct loader *l, const struct config_index *own, const struct config_tunnel *t)
@@ -91,29 +94,34 @@ static void check_customer(struct loader *l, const struct config_index *own, con
         return;
     if (!a->family && t->type == TUNNEL_GRE)
         config_error(l, &t->row, NULL,
-                     "tunnel %s: customer_endpoint is missing: a gre tunnel is known by its pair of addresses; add it", label(t));
-    if (!a->family && t->strict_peer)
-        config_error(l, &t->row, "strict_peer",
-                     "tunnel %s: strict_peer without customer_endpoint: there is no address to hold the peer to; add it",
+                     "tunnel %s: customer_endpoint is missing: a gre tunnel is known by its pair of addresses; add it",
                      label(t));
+    if (!a->family && t->strict_peer)
+        config_error(
+            l, &t->row, "strict_peer",
+            "tunnel %s: strict_peer without customer_endpoint: there is no address to hold the peer to; add it",
+            label(t));
     if (!a->family)
         return;
     addr_text(a, text);
     const char *what = config_index_get(own, "%s", text);
     if (what)
-        config_error(l, &t->row, "customer_endpoint",
-                     "tunnel %s: customer_endpoint %s is an address of our own (%s): packets would go in a circle; correct it",
-                     label(t), text, what);
+        config_error(
+            l, &t->row, "customer_endpoint",
+            "tunnel %s: customer_endpoint %s is an address of our own (%s): packets would go in a circle; correct it",
+            label(t), text, what);
     else if (addr_is_local_scope(a))
-        config_error(l, &t->row, "customer_endpoint",
-                     "tunnel %s: customer_endpoint %s is a loopback, link-local, multicast or broadcast address: no packet "
-                     "would reach the customer; correct it",
-                     label(t), text);
+        config_error(
+            l, &t->row, "customer_endpoint",
+            "tunnel %s: customer_endpoint %s is a loopback, link-local, multicast or broadcast address: no packet "
+            "would reach the customer; correct it",
+            label(t), text);
     if (t->endpoint.family && t->endpoint.family != a->family)
-        config_error(l, &t->row, "customer_endpoint",
-                     "tunnel %s: customer_endpoint %s is IPv%u and endpoint is IPv%u: one outer header carries both; use one "
-                     "family",
-                     label(t), text, a->family, t->endpoint.family);
+        config_error(
+            l, &t->row, "customer_endpoint",
+            "tunnel %s: customer_endpoint %s is IPv%u and endpoint is IPv%u: one outer header carries both; use one "
+            "family",
+            label(t), text, a->family, t->endpoint.family);
 }
 
 /* ---- inner side */
@@ -126,8 +134,8 @@ static bool is_unusable(const struct addr *a) /* inner addresses may be link-loc
     return a->b[0] == 0xff || addr_equal(a, &none) || addr_equal(a, &loopback);
 }
 
-static void check_interface(struct loader *l, const struct config_tunnel *t, const char *keyword, const struct prefix *p,
-                            bool v6)
+static void check_interface(struct loader *l, const struct config_tunnel *t, const char *keyword,
+                            const struct prefix *p, bool v6)
 {
     char text[PREFIX_TEXT];
     if (!p->addr.family)
@@ -139,24 +147,29 @@ static void check_interface(struct loader *l, const struct config_tunnel *t, con
         return;
     }
     if (is_unusable(&p->addr))
-        config_error(l, &t->row, keyword, "tunnel %s: %s %s is not an address of a host; correct it", label(t), keyword, text);
+        config_error(l, &t->row, keyword, "tunnel %s: %s %s is not an address of a host; correct it", label(t), keyword,
+                     text);
     else if (v6 ? p->len != 127 : p->len != 31 && p->len != 30)
-        config_error(l, &t->row, keyword, "tunnel %s: %s %s has length /%u: a tunnel has two ends; use %s", label(t), keyword,
-                     text, p->len, v6 ? "/127 (RFC 6164)" : "/31 (RFC 3021) or /30");
+        config_error(l, &t->row, keyword, "tunnel %s: %s %s has length /%u: a tunnel has two ends; use %s", label(t),
+                     keyword, text, p->len, v6 ? "/127 (RFC 6164)" : "/31 (RFC 3021) or /30");
     else if (!v6 && p->len == 30 && ((p->addr.b[3] & 3) == 0 || (p->addr.b[3] & 3) == 3))
-        config_error(l, &t->row, keyword, "tunnel %s: %s %s is the %s address of its /30; use one of the two between", label(t),
-                     keyword, text, (p->addr.b[3] & 3) ? "broadcast" : "network");
+        config_error(l, &t->row, keyword, "tunnel %s: %s %s is the %s address of its /30; use one of the two between",
+                     label(t), keyword, text, (p->addr.b[3] & 3) ? "broadcast" : "network");
 }
 
 static void check_sizes(struct loader *l, const struct config_tunnel *t)
 {
     bool mtu = config_good(&t->row, CONFIG_TUNNEL_mtu), mss = config_good(&t->row, CONFIG_TUNNEL_mss);
     if (mtu && t->mtu < 1280 && t->interface_address6.addr.family)
-        config_error(l, &t->row, "mtu", "tunnel %s: mtu %u is below 1280, the least IPv6 works with (RFC 8200 5); raise it or "
-                     "remove interface_address6", label(t), t->mtu);
+        config_error(l, &t->row, "mtu",
+                     "tunnel %s: mtu %u is below 1280, the least IPv6 works with (RFC 8200 5); raise it or "
+                     "remove interface_address6",
+                     label(t), t->mtu);
     if (mtu && mss && t->mss > t->mtu - 40)
-        config_error(l, &t->row, "mss", "tunnel %s: mss %u does not fit into mtu %u: IPv4 and TCP headers take 40; lower it to "
-                     "%u or remove it", label(t), t->mss, t->mtu, t->mtu - 40);
+        config_error(l, &t->row, "mss",
+                     "tunnel %s: mss %u does not fit into mtu %u: IPv4 and TCP headers take 40; lower it to "
+                     "%u or remove it",
+                     label(t), t->mss, t->mtu, t->mtu - 40);
     if (t->health_check.enabled && !t->health_check.target.family && !t->interface_address.addr.family &&
         !t->interface_address6.addr.family)
         config_error(l, &t->health_check.row, "enabled",
@@ -169,8 +182,9 @@ static void check_protect(struct loader *l, const struct config_tunnel *t)
         return;
     const struct config_tunnel *by = config_tunnel_find(t->account, t->protect);
     if (!by || by->type != TUNNEL_IPSEC)
-        config_error(l, &t->row, "protect", "tunnel %s: protect %s is not an ipsec tunnel of the same account; correct it",
-                     label(t), t->protect);
+        config_error(l, &t->row, "protect",
+                     "tunnel %s: protect %s is not an ipsec tunnel of the same account; correct it", label(t),
+                     t->protect);
 }
 
 static void check_ipsec(struct loader *l, const struct config *c, const struct config_tunnel *t)
@@ -179,12 +193,14 @@ static void check_ipsec(struct loader *l, const struct config *c, const struct c
         return;
     if (!((t->row.set | t->row.bad) & (CONFIG_BIT(CONFIG_TUNNEL_psk) | CONFIG_BIT(CONFIG_TUNNEL_psk_file))) ||
         (config_good(&t->row, CONFIG_TUNNEL_psk) && !t->psk.n))
-        config_error(l, &t->row, NULL, "tunnel %s: psk is missing: the customer could not authenticate; add psk_file", label(t));
-    if (t->pq == PQ_REQUIRE && c->ike.proposal.additional_key_exchange.n == 0)
-        config_error(l, &t->row, "pq",
-                     "tunnel %s: pq: require, but ike.proposal.additional_key_exchange is empty: no handshake could succeed; "
-                     "list mlkem768 there",
+        config_error(l, &t->row, NULL, "tunnel %s: psk is missing: the customer could not authenticate; add psk_file",
                      label(t));
+    if (t->pq == PQ_REQUIRE && c->ike.proposal.additional_key_exchange.n == 0)
+        config_error(
+            l, &t->row, "pq",
+            "tunnel %s: pq: require, but ike.proposal.additional_key_exchange is empty: no handshake could succeed; "
+            "list mlkem768 there",
+            label(t));
 }
 
 static void check_tunnel(struct loader *l, const struct config *c, const struct config_index *own,
@@ -201,10 +217,11 @@ static void check_tunnel(struct loader *l, const struct config *c, const struct 
     check_sizes(l, t);
     check_protect(l, t);
     if (t->sequence && c->fleet.store != CONFIG_STORE_NONE)
-        config_warn(l, &t->row, "sequence",
-                    "tunnel %s: sequence with several servers: each counts by itself, and a receiver that checks the order "
-                    "drops packets; leave it off",
-                    label(t));
+        config_warn(
+            l, &t->row, "sequence",
+            "tunnel %s: sequence with several servers: each counts by itself, and a receiver that checks the order "
+            "drops packets; leave it off",
+            label(t));
 }
 
 /* ---- routes */
@@ -240,8 +257,8 @@ void config_check_tunnels(struct loader *l, struct config *c)
     struct config_index own = {.arena = l->scratch};
     own_addresses(c, &own);
     CONFIG_EACH_TUNNEL(c, a, t)
-        check_tunnel(l, c, &own, t);
+    check_tunnel(l, c, &own, t);
     CONFIG_EACH_ROUTE(c, a, r)
-        check_route(l, a, r);
+    check_route(l, a, r);
     config_index_free(&own);
 }

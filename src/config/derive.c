@@ -122,12 +122,13 @@ static void derive_sources(struct loader *l, struct config_account *a)
 static void derive_address_identities(struct loader *l, struct config *c)
 {
     struct config_index pairs = {.arena = l->scratch};
-    CONFIG_EACH_TUNNEL(c, a, t) {
+    CONFIG_EACH_TUNNEL(c, a, t)
+    {
         char ours[ADDR_TEXT], theirs[ADDR_TEXT];
         if (t->type != TUNNEL_IPSEC || !t->endpoint.family || !t->customer_endpoint.family)
             continue;
-        struct config_tunnel *first =
-            config_index_put(&pairs, t, "%s %s", addr_text(&t->endpoint, ours), addr_text(&t->customer_endpoint, theirs));
+        struct config_tunnel *first = config_index_put(&pairs, t, "%s %s", addr_text(&t->endpoint, ours),
+                                                       addr_text(&t->customer_endpoint, theirs));
         t->address_identity = !first;
         if (first)
             first->address_identity = false;
@@ -156,5 +157,5 @@ void config_derive(struct loader *l, struct config *c)
     for (struct config_account *a = c->accounts.v; a < c->accounts.v + c->accounts.n; a++)
         derive_sources(l, a);
     CONFIG_EACH_TUNNEL(c, a, t)
-        derive_defaults(c, t);
+    derive_defaults(c, t);
 }

@@ -59,9 +59,9 @@ static void index_rows(struct differ *d, enum side side, const struct config *c)
     if (!c)
         return;
     CONFIG_EACH_TUNNEL(c, a, t)
-        config_index_put(x, t, "t %s %s", a->id, t->name);
+    config_index_put(x, t, "t %s %s", a->id, t->name);
     CONFIG_EACH_ROUTE(c, a, r)
-        config_index_put(x, r, "r %s %s %s", a->id, prefix_text(&r->prefix, text), r->tunnel);
+    config_index_put(x, r, "r %s %s %s", a->id, prefix_text(&r->prefix, text), r->tunnel);
     for (size_t i = 0; i < c->accounts.n; i++)
         config_index_put(x, &c->accounts.v[i], "a %s", c->accounts.v[i].id);
 }
@@ -73,19 +73,19 @@ static void find_removed(struct differ *d)
     if (!d->old)
         return;
     CONFIG_EACH_ROUTE(d->old, a, r)
-        if (!route_at(d, NEW, a, r)) {
-            struct config_delta *delta = add(d, CONFIG_KIND_ROUTE, CONFIG_REMOVED);
-            delta->old_account = a;
-            delta->new_account = account_at(d, NEW, a);
-            delta->old_route = r;
-        }
+    if (!route_at(d, NEW, a, r)) {
+        struct config_delta *delta = add(d, CONFIG_KIND_ROUTE, CONFIG_REMOVED);
+        delta->old_account = a;
+        delta->new_account = account_at(d, NEW, a);
+        delta->old_route = r;
+    }
     CONFIG_EACH_TUNNEL(d->old, a, t)
-        if (!tunnel_at(d, NEW, t)) {
-            struct config_delta *delta = add(d, CONFIG_KIND_TUNNEL, CONFIG_REMOVED);
-            delta->old_account = a;
-            delta->new_account = account_at(d, NEW, a);
-            delta->old_tunnel = t;
-        }
+    if (!tunnel_at(d, NEW, t)) {
+        struct config_delta *delta = add(d, CONFIG_KIND_TUNNEL, CONFIG_REMOVED);
+        delta->old_account = a;
+        delta->new_account = account_at(d, NEW, a);
+        delta->old_tunnel = t;
+    }
     for (size_t i = 0; i < d->old->accounts.n; i++)
         if (!account_at(d, NEW, &d->old->accounts.v[i]))
             add(d, CONFIG_KIND_ACCOUNT, CONFIG_REMOVED)->old_account = &d->old->accounts.v[i];
@@ -123,13 +123,15 @@ static bool derived_differs(const struct differ *d, const struct config_tunnel *
         differ = identity_differs(&x[i], &y[i]);
     config_local_identity(d->old, a, &mine);
     config_local_identity(d->new, b, &yours);
-    return differ || identity_differs(&mine, &yours) || strcmp(config_account_label(a->account), config_account_label(b->account));
+    return differ || identity_differs(&mine, &yours) ||
+           strcmp(config_account_label(a->account), config_account_label(b->account));
 }
 
 static void compare_account(struct differ *d, const struct config_account *a)
 {
     const struct config_account *was = account_at(d, OLD, a);
-    uint64_t fields = compare(SECTION_ACCOUNT, was, a) & ~(CONFIG_BIT(CONFIG_ACCOUNT_tunnels) | CONFIG_BIT(CONFIG_ACCOUNT_routes));
+    uint64_t fields =
+        compare(SECTION_ACCOUNT, was, a) & ~(CONFIG_BIT(CONFIG_ACCOUNT_tunnels) | CONFIG_BIT(CONFIG_ACCOUNT_routes));
     if (was && !fields)
         return;
     struct config_delta *delta = add(d, CONFIG_KIND_ACCOUNT, was ? CONFIG_CHANGED : CONFIG_ADDED);
@@ -171,8 +173,9 @@ static void compare_route(struct differ *d, const struct config_account *a, cons
 enum rc config_diff(const struct config *old, const struct config *new, struct config_diff *ret)
 {
     /* What sockets, threads, the store and the control socket are made from, once. */
-    const uint64_t restart = CONFIG_BIT(CONFIG_TOP_node) | CONFIG_BIT(CONFIG_TOP_outer) | CONFIG_BIT(CONFIG_TOP_workers) |
-                             CONFIG_BIT(CONFIG_TOP_fleet) | CONFIG_BIT(CONFIG_TOP_control) | CONFIG_BIT(CONFIG_TOP_metrics);
+    const uint64_t restart = CONFIG_BIT(CONFIG_TOP_node) | CONFIG_BIT(CONFIG_TOP_outer) |
+                             CONFIG_BIT(CONFIG_TOP_workers) | CONFIG_BIT(CONFIG_TOP_fleet) |
+                             CONFIG_BIT(CONFIG_TOP_control) | CONFIG_BIT(CONFIG_TOP_metrics);
     struct differ d = {.old = old, .new = new, .arena = config_arena_new()};
     if (!d.arena)
         return RC_NOMEM;
@@ -182,9 +185,9 @@ enum rc config_diff(const struct config *old, const struct config *new, struct c
     for (size_t i = 0; i < new->accounts.n; i++)
         compare_account(&d, &new->accounts.v[i]);
     CONFIG_EACH_TUNNEL(new, a, t)
-        compare_tunnel(&d, t);
+    compare_tunnel(&d, t);
     CONFIG_EACH_ROUTE(new, a, r)
-        compare_route(&d, a, r);
+    compare_route(&d, a, r);
     bool failed = d.failed || config_arena_failed(d.arena);
     config_index_free(&d.index[OLD]);
     config_index_free(&d.index[NEW]);

@@ -87,13 +87,11 @@ static enum rc load(struct loader *l, struct config **ret)
     return RC_OK;
 }
 
-enum rc config_load(const struct config_reader *reader, const char *path, struct config_report *report, struct config **ret)
+enum rc config_load(const struct config_reader *reader, const char *path, struct config_report *report,
+                    struct config **ret)
 {
-    struct loader l = {.reader = reader,
-                       .path = path,
-                       .report = report,
-                       .arena = config_arena_new(),
-                       .scratch = config_arena_new()};
+    struct loader l = {
+        .reader = reader, .path = path, .report = report, .arena = config_arena_new(), .scratch = config_arena_new()};
     enum rc rc = l.arena && l.scratch ? load(&l, ret) : RC_NOMEM;
     config_report_sort(report);
     config_arena_free(l.arena);

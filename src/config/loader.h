@@ -9,7 +9,7 @@
 
 struct loader {
     const struct config_reader *reader;
-    const char *path; /* of the configuration file */
+    const char *path;   /* of the configuration file */
     uint32_t mode, uid; /* of it */
     struct config_report *report;
     struct config_arena *arena;   /* becomes the configuration's */
@@ -41,8 +41,9 @@ struct psk_strength {
 struct psk_strength config_psk_strength(struct span text, bool hex);
 
 /* derive.c: what follows from several rows. */
-void config_link(struct loader *l, struct config *c);   /* before the checks: rows know their account, names are sorted */
-void config_derive(struct loader *l, struct config *c); /* sources, address identities, defaults that depend on others */
+void config_link(struct loader *l, struct config *c); /* before the checks: rows know their account, names are sorted */
+void config_derive(struct loader *l,
+                   struct config *c); /* sources, address identities, defaults that depend on others */
 
 /* check_*.c: messages, nothing else. */
 void config_check_server(struct loader *l, struct config *c);
@@ -53,16 +54,17 @@ void config_check_loops(struct loader *l, struct config *c);
 
 /* identity.c */
 bool config_identity_parse(const char *text, struct identity *ret);
-uint8_t config_identities(const struct config *c, const struct config_tunnel *t, struct identity ret[TUNNEL_IDENTITIES]);
+uint8_t config_identities(const struct config *c, const struct config_tunnel *t,
+                          struct identity ret[TUNNEL_IDENTITIES]);
 const char *config_identity_text(const struct identity *id, char ret[QUOTE_TEXT]);
 void config_local_identity(const struct config *c, const struct config_tunnel *t, struct identity *ret);
 
 /* Walk all tunnels, in the order of the file. */
-#define CONFIG_EACH_TUNNEL(c, a, t)                                                                                  \
-    for (struct config_account *a = (c)->accounts.v; a < (c)->accounts.v + (c)->accounts.n; a++)                     \
+#define CONFIG_EACH_TUNNEL(c, a, t)                                                              \
+    for (struct config_account *a = (c)->accounts.v; a < (c)->accounts.v + (c)->accounts.n; a++) \
         for (struct config_tunnel *t = a->tunnels.v; t < a->tunnels.v + a->tunnels.n; t++)
-#define CONFIG_EACH_ROUTE(c, a, r)                                                                                   \
-    for (struct config_account *a = (c)->accounts.v; a < (c)->accounts.v + (c)->accounts.n; a++)                     \
+#define CONFIG_EACH_ROUTE(c, a, r)                                                               \
+    for (struct config_account *a = (c)->accounts.v; a < (c)->accounts.v + (c)->accounts.n; a++) \
         for (struct config_route *r = a->routes.v; r < a->routes.v + a->routes.n; r++)
 
 /* In the file and well read. */

@@ -22,7 +22,8 @@ const char *config_quote(struct span s, char ret[QUOTE_TEXT])
     return ret;
 }
 
-void config_report_add(struct config_report *r, enum config_level level, uint32_t line, uint32_t col, const char *format, ...)
+void config_report_add(struct config_report *r, enum config_level level, uint32_t line, uint32_t col,
+                       const char *format, ...)
 {
     if (++r->total[level] > CONFIG_MESSAGES_MAX)
         return;

@@ -70,7 +70,8 @@ static unsigned distance(const char *a, const char *b)
     return row[n];
 }
 
-static void refuse_key(struct loader *l, const struct section *s, const struct scope *scope, const struct tree_node *key)
+static void refuse_key(struct loader *l, const struct section *s, const struct scope *scope,
+                       const struct tree_node *key)
 {
     char quoted[QUOTE_TEXT];
     const char *nearest = NULL;
@@ -86,7 +87,8 @@ static void refuse_key(struct loader *l, const struct section *s, const struct s
     if (best <= 1 + strlen(quoted) / 4)
         refuse(l, key, "%sunknown key %s; did you mean %s?", scope->text, quoted, nearest);
     else
-        refuse(l, key, "%sunknown key %s; remove it, or look up the keys of %s in the reference (docs/configuration.md)",
+        refuse(l, key,
+               "%sunknown key %s; remove it, or look up the keys of %s in the reference (docs/configuration.md)",
                scope->text, quoted, s->title);
 }
 
@@ -139,7 +141,8 @@ static bool read_scalar(struct loader *l, const struct field *f, const struct sc
 static bool check_count(struct loader *l, const struct field *f, const struct scope *scope, const struct tree_node *n)
 {
     if (n->kind != TREE_LIST) {
-        refuse(l, n, "%s%s is %s; write a list: [a, b], or one line with - for each", scope->text, f->keyword, shape_text(n));
+        refuse(l, n, "%s%s is %s; write a list: [a, b], or one line with - for each", scope->text, f->keyword,
+               shape_text(n));
         return false;
     }
     if (n->n < (uint64_t)f->least || n->n > (uint64_t)f->most) {
@@ -161,7 +164,8 @@ static bool read_choices(struct loader *l, const struct field *f, const struct s
         if (!read_scalar(l, f, scope, e, &word)) {
             good = false;
         } else if (seen & 1u << word) {
-            refuse(l, e, "%s%s names %s twice; remove one", scope->text, f->keyword, config_types[f->type].words[word].text);
+            refuse(l, e, "%s%s names %s twice; remove one", scope->text, f->keyword,
+                   config_types[f->type].words[word].text);
             good = false;
         } else {
             seen |= 1u << word;
@@ -173,7 +177,8 @@ static bool read_choices(struct loader *l, const struct field *f, const struct s
     return good;
 }
 
-static bool read_list(struct loader *l, const struct field *f, const struct scope *scope, const struct tree_node *n, void *ret)
+static bool read_list(struct loader *l, const struct field *f, const struct scope *scope, const struct tree_node *n,
+                      void *ret)
 {
     const struct type *t = &config_types[f->type];
     if (!check_count(l, f, scope, n))
@@ -191,9 +196,10 @@ static bool read_list(struct loader *l, const struct field *f, const struct scop
 
 /* ---- sections: read_section() and read_field() call each other along the schema, three levels deep */
 
-static bool read_section(struct loader *l, const struct section *s, const struct scope *scope, const struct tree_node *n,
-                         void *row);
-static bool read_field(struct loader *l, const struct field *f, const struct scope *scope, const struct tree_node *n, void *ret);
+static bool read_section(struct loader *l, const struct section *s, const struct scope *scope,
+                         const struct tree_node *n, void *row);
+static bool read_field(struct loader *l, const struct field *f, const struct scope *scope, const struct tree_node *n,
+                       void *ret);
 
 /* A row with all defaults. They are read by the same code as the file, once per load, and copied from then on. */
 static const void *defaults_of(struct loader *l, const struct section *s)
@@ -221,14 +227,16 @@ static const void *defaults_of(struct loader *l, const struct section *s)
     return l->defaults[s->id] = row;
 }
 
-static bool read_rows(struct loader *l, const struct field *f, const struct scope *scope, const struct tree_node *n, void *ret)
+static bool read_rows(struct loader *l, const struct field *f, const struct scope *scope, const struct tree_node *n,
+                      void *ret)
 {
     const struct type *t = &config_types[f->type];
     const struct section *s = &config_sections[t->section];
     if (!check_count(l, f, scope, n))
         return false;
     if (t->total_max && n->n > t->total_max - l->n_rows[s->id]) {
-        refuse(l, n, "%smore than %u %s in the file; this is the limit of one server", scope->text, t->total_max, f->keyword);
+        refuse(l, n, "%smore than %u %s in the file; this is the limit of one server", scope->text, t->total_max,
+               f->keyword);
         return false;
     }
     l->n_rows[s->id] += n->n;
@@ -241,7 +249,8 @@ static bool read_rows(struct loader *l, const struct field *f, const struct scop
 }
 
 /* psk: "text" is short for psk: [{value: "text"}] */
-static bool read_psks(struct loader *l, const struct field *f, const struct scope *scope, const struct tree_node *n, void *ret)
+static bool read_psks(struct loader *l, const struct field *f, const struct scope *scope, const struct tree_node *n,
+                      void *ret)
 {
     if (n->kind != TREE_SCALAR)
         return read_rows(l, f, scope, n, ret);
@@ -260,7 +269,8 @@ static bool read_psks(struct loader *l, const struct field *f, const struct scop
     return true;
 }
 
-static bool read_field(struct loader *l, const struct field *f, const struct scope *scope, const struct tree_node *n, void *ret)
+static bool read_field(struct loader *l, const struct field *f, const struct scope *scope, const struct tree_node *n,
+                       void *ret)
 {
     const struct type *t = &config_types[f->type];
     if (f->type == TYPE_SECRET && !l->inline_secret)
@@ -317,8 +327,8 @@ static bool read_key(struct loader *l, const struct section *s, const struct sco
     return true;
 }
 
-static bool read_section(struct loader *l, const struct section *s, const struct scope *outer, const struct tree_node *n,
-                         void *ret)
+static bool read_section(struct loader *l, const struct section *s, const struct scope *outer,
+                         const struct tree_node *n, void *ret)
 {
     const void *defaults = defaults_of(l, s);
     struct config_row *row = ret;
@@ -339,7 +349,8 @@ static bool read_section(struct loader *l, const struct section *s, const struct
     for (const struct tree_node *key = n->first; key; key = key->next->next)
         good &= read_key(l, s, &scope, key, row);
     for (size_t i = 0; i < s->n_fields; i++)
-        if (s->fields[i].fallback && strcmp(s->fields[i].fallback, CONFIG_REQUIRED) == 0 && !(row->set & CONFIG_BIT(i))) {
+        if (s->fields[i].fallback && strcmp(s->fields[i].fallback, CONFIG_REQUIRED) == 0 &&
+            !(row->set & CONFIG_BIT(i))) {
             refuse(l, n, "%s%s is missing; every %s needs one", scope.text, s->fields[i].keyword,
                    s->id == SECTION_TOP ? "file" : s->title);
             good = false;
@@ -360,7 +371,8 @@ enum rc config_rows_read(struct loader *l, const struct tree_node *root, struct 
 
 static void note_section(struct loader *l, const struct section *s, const struct config_row *row, const char *where);
 
-static void note_field(struct loader *l, const struct section *s, size_t i, const struct config_row *row, const char *where)
+static void note_field(struct loader *l, const struct section *s, size_t i, const struct config_row *row,
+                       const char *where)
 {
     const struct field *f = &s->fields[i];
     const struct type *t = &config_types[f->type];

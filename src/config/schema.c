@@ -31,30 +31,27 @@ static const struct word addke_words[] = {{"mlkem768", 36}, {"mlkem1024", 37}};
 
 /* ---- types */
 
-#define SCALAR(id, words_of, reader, printer)                                                                        \
-    [TYPE_##id] = {                                                                                                  \
+#define SCALAR(id, words_of, reader, printer) \
+    [TYPE_##id] = {                           \
         .shape = SHAPE_SCALAR, .about = words_of, .size = sizeof(CONFIG_C_##id), .read = reader, .print = printer}
-#define WORDS(id, table)                                                                                             \
-    [TYPE_##id] = {                                                                                                  \
-        .shape = SHAPE_SCALAR, .size = sizeof(CONFIG_C_##id), .words = table, .n_words = ARRAY_LEN(table)}
-#define LIST(id, words_of, one, reader, printer)                                                                     \
-    [TYPE_##id] = {.shape = SHAPE_LIST,                                                                              \
-                   .about = words_of,                                                                                \
-                   .size = sizeof(CONFIG_C_##id),                                                                    \
-                   .element = sizeof(one),                                                                           \
-                   .read = reader,                                                                                   \
+#define WORDS(id, table) \
+    [TYPE_##id] = {.shape = SHAPE_SCALAR, .size = sizeof(CONFIG_C_##id), .words = table, .n_words = ARRAY_LEN(table)}
+#define LIST(id, words_of, one, reader, printer)  \
+    [TYPE_##id] = {.shape = SHAPE_LIST,           \
+                   .about = words_of,             \
+                   .size = sizeof(CONFIG_C_##id), \
+                   .element = sizeof(one),        \
+                   .read = reader,                \
                    .print = printer}
-#define CHOICES(id, table)                                                                                           \
-    [TYPE_##id] = {                                                                                                  \
-        .shape = SHAPE_LIST, .size = sizeof(CONFIG_C_##id), .words = table, .n_words = ARRAY_LEN(table)}
-#define SECTION(id)                                                                                                  \
-    [TYPE_##id] = {                                                                                                  \
-        .shape = SHAPE_SECTION, .about = "map", .size = sizeof(CONFIG_C_##id), .section = SECTION_##id}
-#define ROWS(id, of, most)                                                                                           \
-    [TYPE_##id] = {.shape = SHAPE_ROWS,                                                                              \
-                   .about = "list of maps",                                                                          \
-                   .size = sizeof(CONFIG_C_##id),                                                                    \
-                   .section = SECTION_##of,                                                                          \
+#define CHOICES(id, table) \
+    [TYPE_##id] = {.shape = SHAPE_LIST, .size = sizeof(CONFIG_C_##id), .words = table, .n_words = ARRAY_LEN(table)}
+#define SECTION(id) \
+    [TYPE_##id] = {.shape = SHAPE_SECTION, .about = "map", .size = sizeof(CONFIG_C_##id), .section = SECTION_##id}
+#define ROWS(id, of, most)                        \
+    [TYPE_##id] = {.shape = SHAPE_ROWS,           \
+                   .about = "list of maps",       \
+                   .size = sizeof(CONFIG_C_##id), \
+                   .section = SECTION_##of,       \
                    .total_max = most}
 
 const struct type config_types[TYPE_END] = {
@@ -118,14 +115,14 @@ const struct type config_types[TYPE_END] = {
 
 /* ---- fields */
 
-#define FIELD(tag, member, type_id, lo, hi, fallback_text, status_word, help_text)                                   \
-    {.keyword = #member,                                                                                             \
-     .offset = offsetof(struct tag, member),                                                                         \
-     .least = lo,                                                                                                    \
-     .most = hi,                                                                                                     \
-     .fallback = fallback_text,                                                                                      \
-     .help = help_text,                                                                                              \
-     .type = TYPE_##type_id,                                                                                         \
+#define FIELD(tag, member, type_id, lo, hi, fallback_text, status_word, help_text) \
+    {.keyword = #member,                                                           \
+     .offset = offsetof(struct tag, member),                                       \
+     .least = lo,                                                                  \
+     .most = hi,                                                                   \
+     .fallback = fallback_text,                                                    \
+     .help = help_text,                                                            \
+     .type = TYPE_##type_id,                                                       \
      .status = CONFIG_STATUS_##status_word},
 
 #define X(m, ...) FIELD(config, m, __VA_ARGS__)
@@ -187,20 +184,20 @@ static const struct field route_fields[] = {CONFIG_ROUTE_FIELDS(X)};
 #undef X
 
 _Static_assert(ARRAY_LEN(tunnel_fields) <= 64 && ARRAY_LEN(ike_fields) <= 64, "row.set has a bit per field");
-#define X(id, name, tag, title)                                                                                      \
+#define X(id, name, tag, title) \
     _Static_assert(offsetof(struct tag, row) == 0, "generic code finds a row's header at its start");
 CONFIG_SECTIONS(X)
 #undef X
 
-#define X(section, name, tag, words_of)                                                                              \
-    [SECTION_##section] = {.id = SECTION_##section,                                                                  \
-                           .title = words_of,                                                                        \
-                           .label = SECTION_##section == SECTION_ACCOUNT  ? "id"                                     \
-                                    : SECTION_##section == SECTION_TUNNEL ? "name"                                   \
-                                    : SECTION_##section == SECTION_ROUTE  ? "prefix"                                 \
-                                                                          : NULL,                                    \
-                           .fields = name##_fields,                                                                  \
-                           .n_fields = ARRAY_LEN(name##_fields),                                                     \
+#define X(section, name, tag, words_of)                                              \
+    [SECTION_##section] = {.id = SECTION_##section,                                  \
+                           .title = words_of,                                        \
+                           .label = SECTION_##section == SECTION_ACCOUNT  ? "id"     \
+                                    : SECTION_##section == SECTION_TUNNEL ? "name"   \
+                                    : SECTION_##section == SECTION_ROUTE  ? "prefix" \
+                                                                          : NULL,     \
+                           .fields = name##_fields,                                  \
+                           .n_fields = ARRAY_LEN(name##_fields),                     \
                            .size = sizeof(struct tag)},
 const struct section config_sections[SECTION_END] = {CONFIG_SECTIONS(X)};
 #undef X

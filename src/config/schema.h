@@ -5,51 +5,49 @@
 
 #include "adit/config.h"
 
-#define CONFIG_SECTIONS(X)                                                                                           \
-    X(TOP, top, config, "top level")                                                                                 \
-    X(NODE, node, config_node, "node")                                                                               \
-    X(OUTER, outer, config_outer, "outer")                                                                           \
-    X(IKE, ike, config_ike, "ike")                                                                                   \
-    X(IKE_PROPOSAL, ike_proposal, config_ike_proposal, "ike.proposal")                                               \
-    X(CHILD_PROPOSAL, child_proposal, config_child_proposal, "ike.child_proposal")                                   \
-    X(FLEET, fleet, config_fleet, "fleet")                                                                           \
-    X(ETCD, etcd, config_etcd, "fleet.etcd")                                                                         \
-    X(KEK, kek, config_kek, "fleet.kek")                                                                             \
-    X(MEMBER, member, config_member, "fleet.nodes")                                                                  \
-    X(CONTROL, control, config_control, "control")                                                                   \
-    X(METRICS, metrics, config_metrics, "metrics")                                                                   \
-    X(LOG, log, config_log, "log")                                                                                   \
-    X(ACCOUNT, account, config_account, "account")                                                                   \
-    X(TUNNEL, tunnel, config_tunnel, "tunnel")                                                                       \
-    X(TUNNEL_OUTER, tunnel_outer, config_tunnel_outer, "tunnel.outer")                                               \
-    X(HEALTH, health, config_health, "tunnel.health_check")                                                          \
-    X(PSK, psk, config_psk, "tunnel.psk")                                                                            \
+#define CONFIG_SECTIONS(X)                                                         \
+    X(TOP, top, config, "top level")                                               \
+    X(NODE, node, config_node, "node")                                             \
+    X(OUTER, outer, config_outer, "outer")                                         \
+    X(IKE, ike, config_ike, "ike")                                                 \
+    X(IKE_PROPOSAL, ike_proposal, config_ike_proposal, "ike.proposal")             \
+    X(CHILD_PROPOSAL, child_proposal, config_child_proposal, "ike.child_proposal") \
+    X(FLEET, fleet, config_fleet, "fleet")                                         \
+    X(ETCD, etcd, config_etcd, "fleet.etcd")                                       \
+    X(KEK, kek, config_kek, "fleet.kek")                                           \
+    X(MEMBER, member, config_member, "fleet.nodes")                                \
+    X(CONTROL, control, config_control, "control")                                 \
+    X(METRICS, metrics, config_metrics, "metrics")                                 \
+    X(LOG, log, config_log, "log")                                                 \
+    X(ACCOUNT, account, config_account, "account")                                 \
+    X(TUNNEL, tunnel, config_tunnel, "tunnel")                                     \
+    X(TUNNEL_OUTER, tunnel_outer, config_tunnel_outer, "tunnel.outer")             \
+    X(HEALTH, health, config_health, "tunnel.health_check")                        \
+    X(PSK, psk, config_psk, "tunnel.psk")                                          \
     X(ROUTE, route, config_route, "route")
 enum section_id {
 #define X(id, name, tag, title) SECTION_##id,
     CONFIG_SECTIONS(X)
 #undef X
-    SECTION_END
+        SECTION_END
 };
 
 enum config_status { CONFIG_STATUS_ACTIVE, CONFIG_STATUS_LATER };
 
 /* Scalars first, then lists of scalars, then sections, then rows. */
 #define CONFIG_TYPES(X)                                                                                              \
-    X(BOOL) X(UINT) X(DSCP) X(DURATION) X(TIME) X(NAME) X(TEXT) X(PATH) X(DEVICE) X(DOMAIN) X(IDENTITY) X(SECRET)    \
-    X(ADDR) X(INTERFACE) X(NETWORK) X(LISTEN)                                                                        \
-    X(PQ) X(DF) X(ECN) X(TUNNEL_TYPE) X(OUTER_MODE) X(LOG_LEVEL) X(LOG_FORMAT) X(STORE) X(REPLAY_MODE)               \
-    X(DIRECTION) X(PROBE) X(RATE)                                                                                    \
-    X(ADDRS) X(NETWORKS) X(URLS)                                                                                     \
-    X(IKE_ENCR) X(IKE_INTEG) X(IKE_PRF) X(ESP_ENCR) X(ESP_INTEG) X(KE) X(ADDKE)                                      \
-    X(NODE) X(OUTER) X(IKE) X(IKE_PROPOSAL) X(CHILD_PROPOSAL) X(FLEET) X(ETCD) X(CONTROL) X(METRICS) X(LOG)          \
-    X(TUNNEL_OUTER) X(HEALTH)                                                                                        \
-    X(KEKS) X(MEMBERS) X(PSKS) X(TUNNELS) X(ROUTES) X(ACCOUNTS)
+    X(BOOL)                                                                                                          \
+    X(UINT) X(DSCP) X(DURATION) X(TIME) X(NAME) X(TEXT) X(PATH) X(DEVICE) X(DOMAIN) X(IDENTITY) X(SECRET) X(ADDR)    \
+        X(INTERFACE) X(NETWORK) X(LISTEN) X(PQ) X(DF) X(ECN) X(TUNNEL_TYPE) X(OUTER_MODE) X(LOG_LEVEL) X(LOG_FORMAT) \
+            X(STORE) X(REPLAY_MODE) X(DIRECTION) X(PROBE) X(RATE) X(ADDRS) X(NETWORKS) X(URLS) X(IKE_ENCR)           \
+                X(IKE_INTEG) X(IKE_PRF) X(ESP_ENCR) X(ESP_INTEG) X(KE) X(ADDKE) X(NODE) X(OUTER) X(IKE)              \
+                    X(IKE_PROPOSAL) X(CHILD_PROPOSAL) X(FLEET) X(ETCD) X(CONTROL) X(METRICS) X(LOG) X(TUNNEL_OUTER)  \
+                        X(HEALTH) X(KEKS) X(MEMBERS) X(PSKS) X(TUNNELS) X(ROUTES) X(ACCOUNTS)
 enum type_id {
 #define X(id) TYPE_##id,
     CONFIG_TYPES(X)
 #undef X
-    TYPE_END
+        TYPE_END
 };
 
 struct field {
@@ -63,8 +61,8 @@ struct field {
 };
 struct section {
     enum section_id id;
-    const char *title;  /* where it stands: "ike.proposal"; for rows what one row is: "tunnel" */
-    const char *label;  /* rows: keyword whose value names a row in messages; NULL: rows are numbered by their line */
+    const char *title; /* where it stands: "ike.proposal"; for rows what one row is: "tunnel" */
+    const char *label; /* rows: keyword whose value names a row in messages; NULL: rows are numbered by their line */
     const struct field *fields;
     size_t n_fields, size;
 };
@@ -80,16 +78,16 @@ enum shape { SHAPE_SCALAR, SHAPE_LIST, SHAPE_SECTION, SHAPE_ROWS };
 struct loader;
 struct type {
     enum shape shape;
-    const char *about;                    /* for the reference and for "expected ..." */
+    const char *about; /* for the reference and for "expected ..." */
     size_t size;
-    const struct word *words;             /* SCALAR or LIST over words; n_words of them */
+    const struct word *words; /* SCALAR or LIST over words; n_words of them */
     size_t n_words;
-    enum section_id section;              /* SECTION, ROWS */
-    uint32_t total_max;                   /* ROWS: of all rows in the file together; 0: no such limit */
+    enum section_id section; /* SECTION, ROWS */
+    uint32_t total_max;      /* ROWS: of all rows in the file together; 0: no such limit */
     /* SCALAR, and one element of a LIST: text -> *ret, or NULL on success, else why it was refused. */
     const char *(*read)(const struct field *f, const char *text, struct loader *l, void *ret);
     void (*print)(const void *value, char *ret, size_t n); /* as YAML */
-    size_t element;                       /* LIST: size of one element; 0: struct config_choices */
+    size_t element;                                        /* LIST: size of one element; 0: struct config_choices */
 };
 extern const struct type config_types[TYPE_END];
 

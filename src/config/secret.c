@@ -46,7 +46,8 @@ static bool in(uint8_t c, char first, char last)
 /* How many different characters the writer seems to have drawn from. */
 static unsigned pool_of(struct span s)
 {
-    bool lower = false, upper = false, digit = false, mark = false, high = false, not_hex_lower = false, not_hex_upper = false;
+    bool lower = false, upper = false, digit = false, mark = false, high = false, not_hex_lower = false,
+         not_hex_upper = false;
     for (size_t i = 0; i < s.n; i++) {
         uint8_t c = s.p[i];
         lower |= in(c, 'a', 'z');
@@ -172,10 +173,12 @@ static const char *refuse_weak(struct loader *l, struct span text)
     bool hex = is_hex(text);
     struct psk_strength s = config_psk_strength(hex ? span_of(text.p + 2, text.n - 2) : text, hex);
     if (!hex && s.length < PSK_LENGTH_MIN)
-        return config_why(l, "is weak: %u characters, about %u bits, where %u characters and %u bits are required; " ADVICE,
-                          s.length, s.bits, PSK_LENGTH_MIN, PSK_BITS_MIN);
+        return config_why(
+            l, "is weak: %u characters, about %u bits, where %u characters and %u bits are required; " ADVICE, s.length,
+            s.bits, PSK_LENGTH_MIN, PSK_BITS_MIN);
     if (s.bits < PSK_BITS_MIN)
-        return config_why(l, "is weak: about %u bits by estimate, where %u are required; " ADVICE, s.bits, PSK_BITS_MIN);
+        return config_why(l, "is weak: about %u bits by estimate, where %u are required; " ADVICE, s.bits,
+                          PSK_BITS_MIN);
     return NULL;
 }
 
@@ -263,7 +266,8 @@ static void check_file(struct loader *l, const struct config_row *row, const cha
     struct span text = {0}, value;
     const char *why = file ? read_line(l, file, &bytes, &text) : NULL;
     if (file && !why && octets && (!is_hex(text) || decode(l, text, &value) || value.n != octets))
-        why = config_why(l, "does not hold a key of %zu octets; write 0x and %zu hexadecimal digits", octets, 2 * octets);
+        why =
+            config_why(l, "does not hold a key of %zu octets; write 0x and %zu hexadecimal digits", octets, 2 * octets);
     if (why)
         config_error(l, row, keyword, "%s%s %s %s", where, keyword, file, why);
     buf_free(&bytes);
@@ -288,7 +292,8 @@ static void read_tunnel(struct loader *l, struct config_tunnel *t)
     for (struct config_psk *p = t->psk.v; p < t->psk.v + t->psk.n; p++) {
         bool value = p->row.set & CONFIG_BIT(0), file = p->row.set & CONFIG_BIT(1);
         if (value == file)
-            config_error(l, &p->row, "file", "%sa key of psk needs either value or file%s", who, value ? ", not both" : "");
+            config_error(l, &p->row, "file", "%sa key of psk needs either value or file%s", who,
+                         value ? ", not both" : "");
         else if (p->file)
             read_psk_file(l, &p->row, who, "file", p->file, &p->value);
     }
@@ -307,7 +312,7 @@ void config_secrets_read(struct loader *l, struct config *c)
                           "this file has mode 0%o: every user of the machine could change it; chmod o-w %s",
                           l->mode & 07777, l->path);
     CONFIG_EACH_TUNNEL(c, a, t)
-        read_tunnel(l, t);
+    read_tunnel(l, t);
     for (const struct config_kek *k = f->kek.v; k < f->kek.v + f->kek.n; k++)
         check_file(l, &k->row, "fleet.kek.", "file", k->file, 32);
     check_file(l, &f->row, "fleet.", "node_key_file", f->node_key_file, 0);

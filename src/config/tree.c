@@ -110,20 +110,17 @@ static enum rc take(struct builder *b, const yaml_event_t *e)
         return RC_OK;
     case YAML_ALIAS_EVENT:
         return refuse(b, e->start_mark, "aliases (*) are not part of this format; write the value itself");
-    case YAML_SCALAR_EVENT:
-        return add_scalar(b, e);
+    case YAML_SCALAR_EVENT: return add_scalar(b, e);
     case YAML_SEQUENCE_START_EVENT:
         return open_node(b, e, TREE_LIST, e->data.sequence_start.anchor || e->data.sequence_start.tag);
     case YAML_MAPPING_START_EVENT:
         return open_node(b, e, TREE_MAP, e->data.mapping_start.anchor || e->data.mapping_start.tag);
     case YAML_SEQUENCE_END_EVENT:
-    case YAML_MAPPING_END_EVENT:
-        return close_node(b);
+    case YAML_MAPPING_END_EVENT: return close_node(b);
     case YAML_NO_EVENT:
     case YAML_STREAM_START_EVENT:
     case YAML_STREAM_END_EVENT:
-    case YAML_DOCUMENT_END_EVENT:
-        return RC_OK;
+    case YAML_DOCUMENT_END_EVENT: return RC_OK;
     }
     return RC_OK;
 }
@@ -169,7 +166,8 @@ static void event_end(yaml_event_t *e)
     yaml_event_delete(e);
 }
 
-enum rc config_tree_parse(struct span text, struct config_arena *arena, struct tree_node **ret, struct tree_error *ret_err)
+enum rc config_tree_parse(struct span text, struct config_arena *arena, struct tree_node **ret,
+                          struct tree_error *ret_err)
 {
     struct tree_error err = {.line = 1, .col = 1};
     struct builder b = {.arena = arena, .err = &err};

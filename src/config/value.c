@@ -125,8 +125,8 @@ const char *config_read_time(const struct field *f, const char *text, struct loa
     sscanf(text, "%4u-%2u-%2u", &year, &month, &day);
     if (n == 20)
         sscanf(text + 11, "%2u:%2u:%2u", &hour, &minute, &second);
-    if (year < 2000 || month < 1 || month > 12 || day < 1 || day > month_length(year, month) || hour > 23 || minute > 59 ||
-        second > 59)
+    if (year < 2000 || month < 1 || month > 12 || day < 1 || day > month_length(year, month) || hour > 23 ||
+        minute > 59 || second > 59)
         return why;
     *(uint64_t *)ret = days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
     return NULL;
