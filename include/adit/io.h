@@ -5,8 +5,8 @@
  * be NULL) with one line: what failed, why, and the remedy. Nothing here logs; the caller does.
  * One thread per object. Outputs are untouched on failure unless said otherwise.
  *
- * Order of a start:  io_signals_block -> io_helper_start (only when some account has a namespace; before any thread and
- * before privileges drop) -> io_instance_lock -> io_loop_new, io_loop_signals -> io_outer_open -> io_tun_open ... per account
+ * Order of a start:  io_signals_block -> io_helper_start (before the configuration is read, so that no secret is in its memory,
+ * and before any thread; io_helper_stop when no account has a namespace) -> io_instance_lock -> io_loop_new, io_loop_signals -> io_outer_open -> io_tun_open ... per account
  * -> io_control_open -> io_privileges_drop -> io_notify("READY=1") -> io_loop_run.
  */
 #ifndef ADIT_IO_H
@@ -139,8 +139,8 @@ struct io_tun_config {
     uint32_t account;   /* goes into every pkt read */
 };
 /* helper: may be NULL when netns is NULL. Blocks for the helper's answer, 5 s at most. RC_ABSENT: no such namespace;
- * RC_EXISTS: the device's name is taken. Sets: forwarding, rp_filter 0, accept_local (IPv4 and, forwarding only, IPv6),
- * addr_gen_mode none. The link is still down. */
+ * RC_EXISTS: the device's name is taken. Sets on the device: IPv4 forwarding, rp_filter 0, accept_local, addr_gen_mode none.
+ * The link is still down. When a namespace was deleted its TUN reports IO_HANGUP, and reading RC_ABSENT. */
 enum rc io_tun_open(struct io_helper *helper, const struct io_tun_config *config, struct io_tun **ret,
                     struct io_error *ret_error) ADIT_MUST_USE;
 void io_tun_close(struct io_tun *tun);                   /* the device, its addresses and routes go with it */
@@ -160,17 +160,19 @@ void io_tun_counts(const struct io_tun *tun, struct io_tun_counts *ret);
 /* ---- netlink.c: what is done through the account's rtnetlink descriptor. RC_ABSENT: the device is gone. Adding what is
  * there and removing what is not are fine. */
 enum rc io_link_up(struct io_tun *tun, uint32_t mtu, struct io_error *ret_error) ADIT_MUST_USE; /* up, or a new MTU */
-enum rc io_address_add(struct io_tun *tun, const struct prefix *address, struct io_error *ret_error) ADIT_MUST_USE;
+/* The address and, as our own route, its subnet: `mtu` is the tunnel's (0: the device's). */
+enum rc io_address_add(struct io_tun *tun, const struct prefix *address, uint32_t mtu,
+                       struct io_error *ret_error) ADIT_MUST_USE;
 enum rc io_address_remove(struct io_tun *tun, const struct prefix *address, struct io_error *ret_error) ADIT_MUST_USE;
 struct io_route {
     struct prefix prefix;
     uint32_t metric; /* 0: the kernel's default */
     uint32_t mtu;    /* RTAX_MTU; 0: the device's */
 };
-enum rc io_route_add(struct io_tun *tun, const struct io_route *route,
-                     struct io_error *ret_error) ADIT_MUST_USE; /* or replace */
+/* Key: prefix and metric. A route of ours is replaced; RC_EXISTS: somebody else's stands there, and stays. */
+enum rc io_route_add(struct io_tun *tun, const struct io_route *route, struct io_error *ret_error) ADIT_MUST_USE;
 enum rc io_route_remove(struct io_tun *tun, const struct io_route *route, struct io_error *ret_error) ADIT_MUST_USE;
-/* Remove our protocol's routes from the namespace, whatever device they name: leftovers never survive a restart. */
+/* Remove all routes of ours through this device. */
 enum rc io_routes_flush(struct io_tun *tun, struct io_error *ret_error) ADIT_MUST_USE;
 /* What in the account's namespace keeps packets from flowing: strict rp_filter for all devices, IPv6 forwarding off. */
 struct io_hazard {
