@@ -36,9 +36,9 @@ LAB_ROOT=
 LAB_EDGE=198.51.100.2
 LAB_CUST1=192.0.2.2
 LAB_CUST2=192.0.2.3
-# How the account and the tunnel are called in generated identities.
-LAB_ACCOUNT=acme
-LAB_TUNNEL=acme-ipsec
+# How the account and the tunnel are called in generated identities: by their ids.
+LAB_ACCOUNT=123456789
+LAB_TUNNEL=f5407d8db1a542b196c59f6d04ba8bd1
 LAB_PSK='correct-horse-battery-staple-2741'
 LAB_PROPOSAL_HYBRID=aes256gcm16-prfsha384-ecp384-ke1_mlkem768
 LAB_PROPOSAL_CLASSIC=aes256gcm16-prfsha384-ecp384
@@ -532,8 +532,8 @@ lab_aditd_conf() {
 # All reading of aditctl's JSON is here.
 lab_ctl() { timeout 5 "$LAB_BUILD/aditctl" --socket "$LAB_DIR/control.sock" "$@"; }
 lab_tunnel() { lab_ctl tunnels --json | jq -r --arg n "$1" ".tunnels[] | select(.name == \$n) | .$2"; }
-lab_sa() { lab_ctl sas --json | jq -r --arg n "$1" "[.sas[] | select(.tunnel == \$n)] | last | .$2"; }
-lab_sas() { lab_ctl sas --json | jq -r --arg n "$1" '[.sas[] | select(.tunnel == $n)] | length'; }
+lab_sa() { lab_ctl sas --json | jq -r --arg n "acme/$1" "[.sas[] | select(.tunnel == \$n)] | last | .$2"; }
+lab_sas() { lab_ctl sas --json | jq -r --arg n "acme/$1" '[.sas[] | select(.tunnel == $n)] | length'; }
 # Drops by reason of the whole daemon: those that belong to no tunnel and those of all tunnels.
 lab_drops() { lab_ctl status --json | jq -r --arg r "$1" '.drops[$r] // 0'; }
 lab_tunnel_drops() { lab_ctl tunnels --json | jq -r --arg n "$1" --arg r "$2" '.tunnels[] | select(.name == $n) | .drops[$r] // 0'; }
@@ -567,14 +567,24 @@ lab_mbits() { jq -r '(.end.sum_received.bits_per_second // 0) / 1e6 | floor'; }
 lab_capture() {
     local name=$1 where=$2 dev=$3 file=$LAB_DIR/$1.pcap
     shift 3
-    rm -f "$file"
+    rm -f "$file" "$LAB_DIR/capture-$name/log"
     lab_spawn "capture-$name" nsenter --net="/run/netns/$LAB_ID-$where" \
         tcpdump -Z root -n -U --immediate-mode -s 0 -i "$dev" -w "$file" "$@" || return 1
     lab_wait_for 5 grep -q 'listening on' "$LAB_DIR/capture-$name/log"
 }
 lab_capture_end() {
+    lab_wait_for 2 lab_capture_drained "$1" || :
     lab_stop "capture-$1" INT >/dev/null
     printf '%s\n' "$LAB_DIR/$1.pcap"
+}
+# What the kernel counted has been written: tcpdump tells when asked by SIGUSR1.
+lab_capture_drained() {
+    local log=$LAB_DIR/capture-$1/log before counts
+    before=$(grep -c 'packets* captured' "$log")
+    kill -USR1 "$(lab_pid "capture-$1")" || return 1
+    lab_wait_for 1 eval '[ "$(grep -c "packets* captured" "$log")" -gt '"$before" ] || return 1
+    counts=$(sed -n 's/.*: \([0-9]*\) packets* captured, \([0-9]*\) packets* received.*/\1 \2/p' "$log" | tail -n 1)
+    [ "${counts% *}" = "${counts#* }" ]
 }
 # lab_captured NAME FILTER [FIELD...]: what tshark sees in a capture that was ended. The peers' tshark: the one of
 # Debian 12 calls IKE_INTERMEDIATE "Unknown 43".

@@ -45,7 +45,7 @@ tap_main() {
     shift
     for t; do
         # shellcheck disable=SC2254  # a pattern
-        case $t in test_${ADIT_TEST:-*}) tests+=("$t") ;; esac
+        case $t in ${ADIT_TEST:-test_*}) tests+=("$t") ;; esac
     done
     file=$(basename "$0" .sh)
     tap_count=0 tap_failed=0
