@@ -1,0 +1,175 @@
+/* List, hash map and deadline heap, the latter two against a plain model. */
+#include "lib/unit.h"
+
+struct item {
+    struct list link;
+    struct map_node node;
+    struct timer timer;
+    int value;
+    bool in;
+};
+
+static void list_keeps_order(void **state)
+{
+    (void)state;
+    struct list head;
+    struct item v[3] = {{.value = 0}, {.value = 1}, {.value = 2}};
+    list_init(&head);
+    assert_true(list_empty(&head));
+    for (int i = 0; i < 3; i++)
+        list_push_back(&head, &v[i].link);
+    list_remove(&v[1].link);
+    list_remove(&v[1].link); /* removed already: nothing happens */
+    int expected = 0;
+    for (struct list *l = head.next; l != &head; l = l->next, expected += 2)
+        assert_int_equal(CONTAINER_OF(l, struct item, link)->value, expected);
+    assert_int_equal(expected, 4);
+    list_remove(&v[0].link);
+    list_remove(&v[2].link);
+    assert_true(list_empty(&head));
+}
+
+static void empty_map(void **state)
+{
+    (void)state;
+    struct map m = {0};
+    assert_null(map_first(&m, 7));
+    assert_null(map_walk(&m, NULL));
+    map_free(&m);
+}
+
+static void map_tells_equal_hashes_apart_by_walking(void **state)
+{
+    (void)state;
+    struct map m = {0};
+    struct item v[4] = {{.value = 0}, {.value = 1}, {.value = 2}, {.value = 3}};
+    for (int i = 0; i < 3; i++)
+        OK(map_insert(&m, &v[i].node, 42));
+    OK(map_insert(&m, &v[3].node, 42 + 16)); /* same slot, another hash */
+    int sum = 0, n = 0;
+    for (struct map_node *x = map_first(&m, 42); x; x = map_next(x), n++)
+        sum += CONTAINER_OF(x, struct item, node)->value;
+    assert_int_equal(n, 3);
+    assert_int_equal(sum, 3);
+    assert_ptr_equal(map_first(&m, 42 + 16), &v[3].node);
+    assert_null(map_first(&m, 42 + 32));
+    map_free(&m);
+}
+
+static void map_against_a_model(void **state)
+{
+    (void)state;
+    enum { N = 500 };
+    struct map m = {0};
+    struct item v[N];
+    uint64_t seed = 1;
+    size_t n = 0;
+    memset(v, 0, sizeof v);
+    for (int step = 0; step < 20000; step++) {
+        size_t i = dice(&seed) % N;
+        if (v[i].in) {
+            map_remove(&m, &v[i].node);
+            n--;
+        } else {
+            OK(map_insert(&m, &v[i].node, i / 2 * UINT64_C(0x9e3779b97f4a7c15))); /* pairs share a hash */
+            n++;
+        }
+        v[i].in = !v[i].in;
+        assert_int_equal(m.n, n);
+    }
+    for (size_t i = 0; i < N; i++) {
+        bool found = false;
+        for (struct map_node *x = map_first(&m, i / 2 * UINT64_C(0x9e3779b97f4a7c15)); x; x = map_next(x))
+            found |= x == &v[i].node;
+        assert_int_equal(found, v[i].in);
+    }
+    for (struct map_node *x = map_walk(&m, NULL); x; x = map_walk(&m, x)) {
+        struct item *it = CONTAINER_OF(x, struct item, node);
+        assert_true(it->in);
+        it->in = false;
+        map_remove(&m, x); /* while walking */
+        n--;
+    }
+    assert_int_equal(n, 0);
+    assert_int_equal(m.n, 0);
+    map_free(&m);
+}
+
+static void empty_heap(void **state)
+{
+    (void)state;
+    struct heap h = {0};
+    struct timer t = {0};
+    assert_true(heap_deadline(&h) == NEVER);
+    assert_null(heap_due(&h, NEVER - 1));
+    heap_cancel(&h, &t); /* not armed: nothing happens */
+    OK(heap_set(&h, &t, NEVER));
+    assert_true(heap_deadline(&h) == NEVER);
+    heap_free(&h);
+}
+
+static void heap_gives_what_is_due_in_order(void **state)
+{
+    (void)state;
+    struct heap h = {0};
+    struct timer t[3] = {{0}};
+    OK(heap_set(&h, &t[0], 30));
+    OK(heap_set(&h, &t[1], 10));
+    OK(heap_set(&h, &t[2], 20));
+    assert_true(heap_deadline(&h) == 10);
+    assert_null(heap_due(&h, 9));
+    assert_ptr_equal(heap_due(&h, 10), &t[1]);
+    assert_int_equal(t[1].index, 0);
+    OK(heap_set(&h, &t[0], 15)); /* moved forward */
+    assert_ptr_equal(heap_due(&h, 100), &t[0]);
+    OK(heap_set(&h, &t[2], NEVER)); /* disarmed */
+    assert_null(heap_due(&h, 100));
+    heap_free(&h);
+}
+
+static void heap_against_a_model(void **state)
+{
+    (void)state;
+    enum { N = 200 };
+    struct heap h = {0};
+    struct item v[N];
+    uint64_t seed = 2, now = 0;
+    memset(v, 0, sizeof v);
+    for (int step = 0; step < 20000; step++) {
+        size_t i = dice(&seed) % N;
+        switch (dice(&seed) % 4) {
+        case 0:
+        case 1:
+            OK(heap_set(&h, &v[i].timer, now + dice(&seed) % 1000));
+            v[i].in = true;
+            break;
+        case 2:
+            heap_cancel(&h, &v[i].timer);
+            v[i].in = false;
+            break;
+        case 3: now += dice(&seed) % 50; break;
+        }
+        uint64_t earliest = NEVER;
+        for (size_t k = 0; k < N; k++)
+            if (v[k].in && v[k].timer.at < earliest)
+                earliest = v[k].timer.at;
+        assert_true(heap_deadline(&h) == earliest);
+        for (struct timer *t; (t = heap_due(&h, now));)
+            CONTAINER_OF(t, struct item, timer)->in = false;
+        for (size_t k = 0; k < N; k++) {
+            assert_int_equal(v[k].timer.index != 0, v[k].in);
+            assert_true(!v[k].in || v[k].timer.at > now);
+        }
+    }
+    heap_free(&h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(list_keeps_order),     TEST(empty_map),  TEST(map_tells_equal_hashes_apart_by_walking),
+        TEST(map_against_a_model),  TEST(empty_heap), TEST(heap_gives_what_is_due_in_order),
+        TEST(heap_against_a_model),
+    };
+    return cmocka_run_group_tests_name("base_containers", tests, NULL, NULL);
+}
