@@ -29,7 +29,7 @@
 set -u
 LAB_HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 LAB_TREE=$(cd "$LAB_HERE/../.." && pwd)
-LAB_BUILD=${ADIT_BUILD:-$LAB_TREE/build}
+LAB_BUILD=$(cd "$LAB_TREE" && realpath -m "${ADIT_BUILD:-${BUILD:-build}}")    # BUILD: of a calling make
 LAB_ID=adit$$
 LAB_DIR=
 LAB_ROOT=
