@@ -10,9 +10,9 @@ struct ike;
 
 /* ---- actions: data, in the order of execution (CHILD_UP stands before the SEND that tells the peer) */
 enum act_type {
-    ACT_SEND,       /* datagram on path; the buf is owned by the action */
-    ACT_CHILD_UP,   /* install; keys are in `child` */
-    ACT_CHILD_DOWN, /* remove spi_in; why */
+    ACT_SEND,        /* datagram on path; the buf is owned by the action */
+    ACT_CHILD_UP,    /* install; keys are in `child` */
+    ACT_CHILD_DOWN,  /* remove spi_in; why */
     ACT_CHILD_MOVED, /* all ESP of spi_in goes to another path from now on */
     ACT_UP,          /* an IKE SA of `tunnel` is established */
     ACT_DOWN,        /* it is gone */
@@ -42,13 +42,13 @@ void acts_clear(struct ike *ike, struct acts *a); /* frees and wipes what the ac
 /* ---- life */
 struct ike_config {
     struct ike_policy policy;
-    struct log *log;             /* may be NULL */
-    struct crypto *crypto;       /* outlives the engine */
-    const struct rng *rng;       /* SPIs, nonces, cookies; outlives the engine */
-    uint8_t cookie_secret[32];   /* a fleet shares it; zero: drawn from rng */
+    struct log *log;                                          /* may be NULL */
+    struct crypto *crypto;                                    /* outlives the engine */
+    const struct rng *rng;                                    /* SPIs, nonces, cookies; outlives the engine */
+    uint8_t cookie_secret[32];                                /* a fleet shares it; zero: drawn from rng */
     uint32_t (*spi_source)(void *ctx, const struct rng *rng); /* inbound ESP SPIs, > 255; NULL: random */
     void *spi_ctx;
-    uint64_t unix_time_at_zero;  /* Unix seconds at now == 0, for PSK not_after */
+    uint64_t unix_time_at_zero; /* Unix seconds at now == 0, for PSK not_after */
 };
 /* The reference set: every algorithm and limit of docs/configuration.md at its default. */
 void ike_policy_default(struct ike_policy *ret);
@@ -113,37 +113,37 @@ struct ike_failure {
 bool ike_last_failure(const struct ike *ike, uint32_t tunnel, struct ike_failure *ret);
 
 /* Counters: index is enum ike_count. Monotonic. */
-#define IKE_COUNTS(X)                                                                                                 \
-    X(RECEIVED, "received")                                                                                           \
-    X(SENT, "sent")                                                                                                   \
-    X(ESTABLISHED, "established")                                                                                     \
-    X(DELETED, "deleted")                                                                                             \
-    X(DROP_HEADER, "drop_header")             /* shorter than a header, wrong length, zero SPI, flags */              \
-    X(DROP_VERSION, "drop_version")                                                                                   \
-    X(DROP_EXCHANGE, "drop_exchange")         /* unknown, or not an edge of the transition table */                   \
-    X(DROP_SYNTAX, "drop_syntax")                                                                                     \
-    X(DROP_UNKNOWN_SPI, "drop_unknown_spi")                                                                           \
-    X(DROP_UNKNOWN_ENDPOINT, "drop_unknown_endpoint")                                                                 \
-    X(DROP_INTEGRITY, "drop_integrity")       /* ICV of SK or SKF */                                                  \
-    X(DROP_MESSAGE_ID, "drop_message_id")                                                                             \
-    X(DROP_FRAGMENT, "drop_fragment")                                                                                 \
-    X(DROP_LIMIT, "drop_limit")               /* half-open table, SA table, memory */                                 \
-    X(DROP_RATE, "drop_rate")                                                                                         \
-    X(RETRANSMIT_ANSWERED, "retransmit_answered")                                                                     \
-    X(COOKIE_SENT, "cookie_sent")                                                                                     \
-    X(FAIL_PROPOSAL, "fail_proposal")                                                                                 \
-    X(FAIL_KE, "fail_ke")                                                                                             \
-    X(FAIL_IDENTITY, "fail_identity")                                                                                 \
-    X(FAIL_PSK, "fail_psk")                                                                                           \
-    X(FAIL_PQ_REQUIRED, "fail_pq_required")                                                                           \
-    X(FAIL_PEER_ADDRESS, "fail_peer_address") /* strict_peer */                                                       \
-    X(FAIL_SELECTORS, "fail_selectors")                                                                               \
-    X(FAIL_TIMEOUT, "fail_timeout")           /* half-open too long */
+#define IKE_COUNTS(X)                                                                        \
+    X(RECEIVED, "received")                                                                  \
+    X(SENT, "sent")                                                                          \
+    X(ESTABLISHED, "established")                                                            \
+    X(DELETED, "deleted")                                                                    \
+    X(DROP_HEADER, "drop_header") /* shorter than a header, wrong length, zero SPI, flags */ \
+    X(DROP_VERSION, "drop_version")                                                          \
+    X(DROP_EXCHANGE, "drop_exchange") /* unknown, or not an edge of the transition table */  \
+    X(DROP_SYNTAX, "drop_syntax")                                                            \
+    X(DROP_UNKNOWN_SPI, "drop_unknown_spi")                                                  \
+    X(DROP_UNKNOWN_ENDPOINT, "drop_unknown_endpoint")                                        \
+    X(DROP_INTEGRITY, "drop_integrity") /* ICV of SK or SKF */                               \
+    X(DROP_MESSAGE_ID, "drop_message_id")                                                    \
+    X(DROP_FRAGMENT, "drop_fragment")                                                        \
+    X(DROP_LIMIT, "drop_limit") /* half-open table, SA table, memory */                      \
+    X(DROP_RATE, "drop_rate")                                                                \
+    X(RETRANSMIT_ANSWERED, "retransmit_answered")                                            \
+    X(COOKIE_SENT, "cookie_sent")                                                            \
+    X(FAIL_PROPOSAL, "fail_proposal")                                                        \
+    X(FAIL_KE, "fail_ke")                                                                    \
+    X(FAIL_IDENTITY, "fail_identity")                                                        \
+    X(FAIL_PSK, "fail_psk")                                                                  \
+    X(FAIL_PQ_REQUIRED, "fail_pq_required")                                                  \
+    X(FAIL_PEER_ADDRESS, "fail_peer_address") /* strict_peer */                              \
+    X(FAIL_SELECTORS, "fail_selectors")                                                      \
+    X(FAIL_TIMEOUT, "fail_timeout") /* half-open too long */
 enum ike_count {
 #define X(id, text) IKE_COUNT_##id,
     IKE_COUNTS(X)
 #undef X
-    IKE_COUNT_END
+        IKE_COUNT_END
 };
 const char *ike_count_name(enum ike_count c);
 uint64_t ike_count(const struct ike *ike, enum ike_count c);

@@ -141,12 +141,12 @@ static void commit(struct ike_inbound *x, const struct ike_transition *row, enum
 
     struct ike_secrets *s = sa->secrets;
     uint8_t last_e[SK_E_MAX], last_a[SK_A_MAX];
-    memcpy(last_e, sa->initiator ? s->keys.er : s->keys.ei, sizeof last_e); /* lint: not wire bytes: keys */
-    memcpy(last_a, sa->initiator ? s->keys.ar : s->keys.ai, sizeof last_a); /* lint: not wire bytes: keys */
+    memcpy(last_e, sa->initiator ? s->keys.er : s->keys.ei, sizeof last_e); /* lint: not wire bytes: keys of the SA */
+    memcpy(last_a, sa->initiator ? s->keys.ar : s->keys.ai, sizeof last_a); /* lint: not wire bytes: keys of the SA */
     if (x->has_next)
         *s = x->next;
-    memcpy(s->last_e, last_e, sizeof last_e); /* lint: not wire bytes: keys */
-    memcpy(s->last_a, last_a, sizeof last_a); /* lint: not wire bytes: keys */
+    memcpy(s->last_e, last_e, sizeof last_e); /* lint: not wire bytes: keys of the SA */
+    memcpy(s->last_a, last_a, sizeof last_a); /* lint: not wire bytes: keys of the SA */
     wipe(last_e, sizeof last_e);
     wipe(last_a, sizeof last_a);
 

@@ -76,9 +76,11 @@ static const struct {
 static uint32_t present(const struct ike_chain *chain)
 {
     uint32_t bits = 0;
-    for (size_t i = 0; i < chain->n; i++) /* unknown payloads without the critical bit do not count, RFC 7296 2.5 */
-        if (chain->v[i].type >= PAYLOAD_SA && chain->v[i].type <= PAYLOAD_SKF)
-            bits |= PAYLOAD_BIT(chain->v[i].type);
+    for (size_t i = 0; i < chain->n; i++) {
+        uint8_t type = chain->v[i].type; /* unknown ones without the critical bit do not count, RFC 7296 2.5 */
+        if ((type >= PAYLOAD_SA && type <= PAYLOAD_EAP) || type == PAYLOAD_SKF)
+            bits |= PAYLOAD_BIT(type);
+    }
     return bits;
 }
 

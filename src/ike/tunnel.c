@@ -82,7 +82,8 @@ static enum rc add_identity(struct ike *ike, struct ike_tunnel *tunnel, const st
     struct span data = span_of(from->data, from->n);
     if (from->n > IDENTITY_MAX)
         return RC_RANGE;
-    if (ike_tunnel_by_identity(ike, &tunnel->endpoint, from->type, data))
+    const struct ike_tunnel *holder = ike_tunnel_by_identity(ike, &tunnel->endpoint, from->type, data);
+    if (holder && holder->handle != tunnel->handle) /* its own older version may still be there */
         return RC_EXISTS;
     struct ike_identity *id = calloc(1, sizeof *id + from->n);
     if (!id)
@@ -108,10 +109,11 @@ static enum rc copy_policy(struct ike *ike, const struct tunnel_policy *p, struc
     tunnel->customer_endpoint = p->customer_endpoint;
     tunnel->local_identity = p->local_identity;
     if (!tunnel->local_identity.type) { /* RFC 7296 3.5: then the address itself is who we are */
-        bool v6 = p->endpoint.family == 6;
-        tunnel->local_identity.type = v6 ? ID_IPV6_ADDR : ID_IPV4_ADDR;
-        tunnel->local_identity.n = (uint16_t)addr_size(&p->endpoint);
-        memcpy(tunnel->local_identity.data, p->endpoint.b, addr_size(&p->endpoint)); /* lint: not wire bytes: policy */
+        struct identity *us = &tunnel->local_identity;
+        struct wr w = wr_of(us->data, sizeof us->data);
+        wr_bytes(&w, span_of(p->endpoint.b, addr_size(&p->endpoint)));
+        us->type = p->endpoint.family == 6 ? ID_IPV6_ADDR : ID_IPV4_ADDR;
+        us->n = (uint16_t)wr_len(&w);
     }
     tunnel->pq = p->pq;
     tunnel->strict_peer = p->strict_peer;
@@ -235,18 +237,10 @@ enum rc ike_tunnel_set(struct ike_turn *t, const struct tunnel_policy *p)
     tunnel->handle = p->tunnel;
     list_init(&tunnel->sas);
 
-    /* The old identities must leave the map before the new ones come in, and return when these fail. */
-    if (old)
-        for (uint8_t i = 0; i < old->n_identities; i++)
-            map_remove(&ike->identities, &old->identities[i]->node);
     rc = copy_policy(ike, p, tunnel);
     if (rc) {
         drop_policy(ike, tunnel);
         free(tunnel);
-        for (uint8_t i = 0; old && i < old->n_identities; i++) {
-            struct ike_identity *id = old->identities[i];
-            (void)map_insert(&ike->identities, &id->node, id->node.hash); /* its slots exist already */
-        }
         return rc;
     }
     if (!old) {
@@ -254,9 +248,6 @@ enum rc ike_tunnel_set(struct ike_turn *t, const struct tunnel_policy *p)
         return RC_OK;
     }
 
-    for (uint8_t i = 0; i < old->n_identities; i++)
-        free(old->identities[i]);
-    old->n_identities = 0;
     tunnel->failure = old->failure;
     bool same_us = same_identity(&old->local_identity, &tunnel->local_identity);
     for (struct list *l = old->sas.next, *next; l != &old->sas; l = next) {

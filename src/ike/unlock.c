@@ -19,26 +19,26 @@ static bool drop(struct ike_inbound *x, enum ike_count count, const char *why)
     return false;
 }
 
-/* Exactly one payload, SK or SKF. RFC 7296 lets others stand before it; nobody sends them, implementations disagree on whether
- * IntAuth covers them, and every one of them would be unprotected. */
 static bool read_outer(struct ike_inbound *x, struct sealed *ret)
 {
     struct ike_chain *outer = &x->chain;
-    struct ike_error error;
+    struct ike_error error = {.what = "malformed"};
     struct rd r = rd_of(x->datagram);
     rd_take(&r, IKE_HEADER_SIZE);
-    if (ike_chain_read(x->header.next, rd_rest(&r), outer, &error) != RC_OK)
+    if (ike_chain_read(x->header.next, rd_rest(&r), outer, &error) != RC_OK ||
+        ike_shape_check(x->header.exchange, x->header.flags & IKE_FLAG_RESPONSE, false, outer, &error) != RC_OK)
         return drop(x, IKE_COUNT_DROP_SYNTAX, error.what);
-    if (outer->n != 1 || (outer->v[0].type != PAYLOAD_SK && outer->v[0].type != PAYLOAD_SKF))
-        return drop(x, IKE_COUNT_DROP_SYNTAX, "not one Encrypted payload alone");
+    if (ike_chain_critical(outer))
+        return drop(x, IKE_COUNT_DROP_SYNTAX, "unknown critical payload in the clear");
 
-    struct sealed s = {.first = outer->sk_next, .aad = IKE_HEADER_SIZE + 4, .number = 1, .total = 1};
+    const struct ike_payload *last = &outer->v[outer->n - 1]; /* SK or SKF: the shape says so */
+    struct sealed s = {.first = outer->sk_next, .aad = IKE_HEADER_SIZE + last->offset + 4, .number = 1, .total = 1};
     struct rd flags = rd_of(x->datagram);
-    rd_take(&flags, IKE_HEADER_SIZE + 1);
+    rd_take(&flags, IKE_HEADER_SIZE + last->offset + 1);
     s.reserved = rd_u8(&flags);
-    if (outer->v[0].type == PAYLOAD_SKF) {
+    if (last->type == PAYLOAD_SKF) {
         struct ike_skf skf;
-        if (ike_skf_read(outer->v[0].body, &skf) != RC_OK)
+        if (ike_skf_read(last->body, &skf) != RC_OK)
             return drop(x, IKE_COUNT_DROP_FRAGMENT, "short fragment");
         s.skf = true;
         s.number = skf.number;

@@ -10,7 +10,7 @@
 
 /* Decoded octets of one case. */
 struct pool {
-    uint8_t b[1 << 16];
+    uint8_t b[1 << 18];
     size_t n;
 };
 struct span pool_hex(struct pool *p, const char *hex, size_t digits);

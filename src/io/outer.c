@@ -1,0 +1,254 @@
+/* The sockets towards the Internet: opening, options, what a reload changes, counters.
+ *
+ * One wildcard socket per family and per protocol or port. A socket both receives and sends; do-not-fragment is switched by a
+ * socket option just before a run of packets that need the other setting (outer_send.c). No IP_RECVERR anywhere: with it, an
+ * ICMP error about one peer would fail the next send to another, and anybody can forge such an error. */
+#include "outer.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define BUFFER_BULK (16 << 20) /* socket buffers: a burst of some milliseconds at 10 Gbit/s */
+#define BUFFER_IKE (4 << 20)
+
+static const struct {
+    const char *name;
+    int type;
+    int protocol[OUTER_FAMILIES];
+    int buffer;
+    bool urgent;
+} kinds[OUTER_KINDS] = {
+    [OUTER_GRE] = {"raw GRE", SOCK_RAW, {IPPROTO_GRE, IPPROTO_GRE}, BUFFER_BULK, false},
+    [OUTER_ESP] = {"raw ESP", SOCK_RAW, {IPPROTO_ESP, IPPROTO_ESP}, BUFFER_BULK, false},
+    [OUTER_ICMP] = {"raw ICMP", SOCK_RAW, {IPPROTO_ICMP, IPPROTO_ICMPV6}, 1 << 20, false},
+    [OUTER_IKE] = {"UDP", SOCK_DGRAM, {IPPROTO_UDP, IPPROTO_UDP}, BUFFER_IKE, true},
+    [OUTER_NATT] = {"UDP", SOCK_DGRAM, {IPPROTO_UDP, IPPROTO_UDP}, BUFFER_BULK, false},
+};
+
+const char *io_outer_count_name(enum io_outer_count c)
+{
+    static const char *const names[] = {
+#define X(id, text) text,
+        IO_OUTER_COUNTS(X)
+#undef X
+    };
+    return (unsigned)c < IO_OUTER_COUNT_END ? names[c] : "?";
+}
+
+uint64_t io_outer_count(const struct io_outer *outer, enum io_outer_count c)
+{
+    return (unsigned)c < IO_OUTER_COUNT_END ? outer->counts[c] : 0;
+}
+
+/* ---- options */
+
+static bool set_int(int fd, int level, int option, int value)
+{
+    return setsockopt(fd, level, option, &value, sizeof value) == 0;
+}
+
+/* Every datagram comes with its destination, traffic class and TTL: a reply's source is the address the request came to. */
+static bool ask_for_details(int fd, enum outer_kind kind, unsigned family)
+{
+    if (family == OUTER_V4 && outer_has_header(kind, family))
+        return true;
+    if (family == OUTER_V4)
+        return set_int(fd, IPPROTO_IP, IP_PKTINFO, 1) && set_int(fd, IPPROTO_IP, IP_RECVTOS, 1) &&
+               set_int(fd, IPPROTO_IP, IP_RECVTTL, 1);
+    return set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) && set_int(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) &&
+           set_int(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1) && set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+}
+
+/* Only what tells of a tunnel's path: destination unreachable (with "fragmentation needed") and IPv6's packet too big; time
+ * exceeded and parameter problem say why a customer sees nothing. Echo and all else never wakes us. */
+static bool filter_icmp(int fd, unsigned family)
+{
+    if (family == OUTER_V4) {
+        uint32_t refused = ~(1u << ICMP_DEST_UNREACH | 1u << ICMP_TIME_EXCEEDED | 1u << ICMP_PARAMETERPROB);
+        return setsockopt(fd, SOL_RAW, ICMP_FILTER, &refused, sizeof refused) == 0;
+    }
+    struct icmp6_filter filter;
+    memset(&filter, 0xff, sizeof filter); /* a set bit refuses the type */
+    static const uint8_t wanted[] = {ICMPV6_DEST_UNREACH, ICMPV6_PKT_TOOBIG, ICMPV6_TIME_EXCEED, ICMPV6_PARAMPROB};
+    for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
+        filter.data[wanted[i] / 32] &= ~(1u << wanted[i] % 32);
+    return setsockopt(fd, IPPROTO_ICMPV6, ICMPV6_FILTER, &filter, sizeof filter) == 0;
+}
+
+static void size_buffers(int fd, int size)
+{
+    if (!set_int(fd, SOL_SOCKET, SO_RCVBUFFORCE, size)) /* beyond rmem_max with CAP_NET_ADMIN only */
+        set_int(fd, SOL_SOCKET, SO_RCVBUF, size);
+    if (!set_int(fd, SOL_SOCKET, SO_SNDBUFFORCE, size))
+        set_int(fd, SOL_SOCKET, SO_SNDBUF, size);
+}
+
+static enum rc bind_port(int fd, unsigned family, uint16_t port, struct io_error *ret_error)
+{
+    union outer_sockaddr any = {.sa.sa_family = family == OUTER_V4 ? AF_INET : AF_INET6};
+    if (family == OUTER_V4)
+        any.v4.sin_port = htons(port);
+    else
+        any.v6.sin6_port = htons(port);
+    if (bind(fd, &any.sa, family == OUTER_V4 ? sizeof any.v4 : sizeof any.v6) == 0)
+        return RC_OK;
+    if (errno == EADDRINUSE)
+        return io_fail(ret_error, RC_EXISTS,
+                       "UDP port %u is in use by another program, most likely another IKE daemon: "
+                       "`ss -ulpn sport = :%u` names it; stop it",
+                       port, port);
+    return io_fail_errno(ret_error, io_rc_of_errno(errno), errno, "binding UDP port %u (%s)", port, IO_REMEDY_PRIVILEGE);
+}
+
+static enum rc set_options(const struct io_outer *o, const struct outer_socket *s, int fd, struct io_error *ret_error)
+{
+    const char *device = o->config.device;
+    if (!ask_for_details(fd, s->kind, s->family))
+        return io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "options of the %s socket", kinds[s->kind].name);
+    if (s->kind == OUTER_ICMP && !filter_icmp(fd, s->family))
+        return io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "type filter of the ICMP socket");
+    if (o->config.mark && !set_int(fd, SOL_SOCKET, SO_MARK, (int)o->config.mark))
+        return io_fail_errno(ret_error, RC_AUTH, errno, "outer.mark %u (%s)", o->config.mark, IO_REMEDY_PRIVILEGE);
+    if (device && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device)) < 0)
+        return io_fail_errno(ret_error, io_rc_of_errno(errno), errno, "outer.device %s: no such device, or not permitted",
+                             device);
+    size_buffers(fd, kinds[s->kind].buffer);
+    return RC_OK;
+}
+
+/* ---- one socket's life */
+
+static enum rc socket_open(struct io_outer *o, struct outer_socket *s, struct io_error *ret_error)
+{
+    int domain = s->family == OUTER_V4 ? AF_INET : AF_INET6;
+    int fd = socket(domain, kinds[s->kind].type | SOCK_CLOEXEC | SOCK_NONBLOCK, kinds[s->kind].protocol[s->family]);
+    if (fd < 0)
+        return io_fail_errno(ret_error, io_rc_of_errno(errno), errno, "opening the IPv%d %s socket (%s)",
+                             s->family == OUTER_V4 ? 4 : 6, kinds[s->kind].name, IO_REMEDY_PRIVILEGE);
+    uint16_t port = outer_port(o, s->kind);
+    enum rc rc = set_options(o, s, fd, ret_error);
+    if (rc == RC_OK && port)
+        rc = bind_port(fd, s->family, port, ret_error);
+    if (rc == RC_OK) {
+        s->df = OUTER_DF_UNSET;
+        s->watch = (struct io_watch){.fd = fd,
+                                     .events = IO_READ,
+                                     .urgent = kinds[s->kind].urgent,
+                                     .ready = outer_socket_ready,
+                                     .ctx = s};
+        rc = io_loop_watch(o->loop, &s->watch, ret_error);
+    }
+    if (rc != RC_OK) {
+        close(fd);
+        s->watch.fd = -1;
+    }
+    return rc;
+}
+
+static void socket_close(struct outer_socket *s)
+{
+    if (s->watch.fd < 0)
+        return;
+    io_loop_unwatch(&s->watch);
+    close(s->watch.fd);
+    s->watch.fd = -1;
+}
+
+static bool is_wanted(const struct io_outer_want *want, enum outer_kind kind, unsigned family)
+{
+    bool present = false;
+    for (size_t i = 0; i < want->n_endpoints; i++)
+        present |= want->endpoints[i].family == (family == OUTER_V4 ? 4 : 6);
+    switch (kind) {
+    case OUTER_GRE: return present && want->gre;
+    case OUTER_ESP:
+    case OUTER_IKE:
+    case OUTER_NATT: return present && want->ipsec;
+    case OUTER_ICMP: return present && (want->gre || want->ipsec);
+    case OUTER_KINDS: break;
+    }
+    return false;
+}
+
+/* ---- all of them */
+
+enum rc io_outer_set(struct io_outer *o, const struct io_outer_want *want, struct io_error *ret_error)
+{
+    struct outer_socket *all = &o->sockets[0][0], *opened[OUTER_KINDS * OUTER_FAMILIES];
+    size_t n_opened = 0;
+    struct addr *endpoints = calloc(want->n_endpoints + 1, sizeof *endpoints);
+    if (!endpoints)
+        return io_fail(ret_error, RC_NOMEM, "out of memory for the endpoints");
+    enum rc rc = RC_OK;
+    for (size_t i = 0; rc == RC_OK && i < ARRAY_LEN(opened); i++)
+        if (all[i].watch.fd < 0 && is_wanted(want, all[i].kind, all[i].family)) {
+            rc = socket_open(o, &all[i], ret_error);
+            if (rc == RC_OK)
+                opened[n_opened++] = &all[i];
+        }
+    if (rc != RC_OK) {
+        while (n_opened)
+            socket_close(opened[--n_opened]);
+        free(endpoints);
+        return rc;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(opened); i++)
+        if (!is_wanted(want, all[i].kind, all[i].family))
+            socket_close(&all[i]);
+    for (size_t i = 0; i < want->n_endpoints; i++)
+        endpoints[i] = want->endpoints[i];
+    free((void *)o->config.want.endpoints);
+    o->config.want = *want;
+    o->config.want.endpoints = endpoints;
+    o->receiver.last_endpoint = 0;
+    return RC_OK;
+}
+
+enum rc io_outer_open(struct io_loop *loop, const struct io_outer_config *config, struct io_outer **ret,
+                      struct io_error *ret_error)
+{
+    struct io_outer *o = calloc(1, sizeof *o);
+    if (!o)
+        return io_fail(ret_error, RC_NOMEM, "out of memory for the outer sockets");
+    o->loop = loop;
+    o->config = *config;
+    o->config.want = (struct io_outer_want){0};
+    o->config.ike_port = config->ike_port ? config->ike_port : 500;
+    o->config.natt_port = config->natt_port ? config->natt_port : 4500;
+    for (unsigned kind = 0; kind < OUTER_KINDS; kind++)
+        for (unsigned family = 0; family < OUTER_FAMILIES; family++)
+            o->sockets[kind][family] =
+                (struct outer_socket){.watch.fd = -1, .outer = o, .kind = (enum outer_kind)kind, .family = family};
+    enum rc rc = RC_OK;
+    if (config->device) {
+        snprintf(o->device_name, sizeof o->device_name, "%s", config->device);
+        o->config.device = o->device_name;
+    }
+    rc = outer_receiver_init(o, ret_error);
+    if (rc == RC_OK)
+        rc = io_outer_set(o, &config->want, ret_error);
+    if (rc != RC_OK) {
+        io_outer_close(o);
+        return rc;
+    }
+    *ret = o;
+    return RC_OK;
+}
+
+void io_outer_close(struct io_outer *outer)
+{
+    if (!outer)
+        return;
+    for (unsigned kind = 0; kind < OUTER_KINDS; kind++)
+        for (unsigned family = 0; family < OUTER_FAMILIES; family++)
+            socket_close(&outer->sockets[kind][family]);
+    outer_receiver_clear(outer);
+    free((void *)outer->config.want.endpoints);
+    free(outer);
+}

@@ -1,0 +1,191 @@
+/* Sending: packets grouped by socket and do-not-fragment, each group one sendmmsg(); nothing ever waits. The source address, the
+ * traffic class and the TTL of each packet go along as control messages. */
+#include "outer.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#define TTL_DEFAULT 64
+
+struct message { /* what the kernel needs to know of one datagram */
+    union outer_sockaddr to;
+    struct iovec iov[2];
+    _Alignas(struct cmsghdr) uint8_t control[OUTER_CONTROL_MAX];
+};
+
+static void add_control(struct msghdr *h, int level, int type, const void *value, size_t n)
+{
+    struct cmsghdr *c = (void *)((uint8_t *)h->msg_control + h->msg_controllen);
+    c->cmsg_level = level;
+    c->cmsg_type = type;
+    c->cmsg_len = CMSG_LEN(n);
+    memcpy(CMSG_DATA(c), value, n);
+    h->msg_controllen += CMSG_SPACE(n);
+}
+
+static void fill_header(struct msghdr *h, struct message *m, const struct pkt_outer *outer, uint16_t port)
+{
+    int tos = outer->tos, ttl = outer->ttl ? outer->ttl : TTL_DEFAULT;
+    memset(&m->to, 0, sizeof m->to);
+    memset(m->control, 0, sizeof m->control);
+    *h = (struct msghdr){.msg_name = &m->to, .msg_iov = m->iov, .msg_iovlen = 1, .msg_control = m->control};
+    if (outer->dst.family == 4) {
+        struct in_pktinfo info = {0};
+        memcpy(&info.ipi_spec_dst, outer->src.b, 4);
+        m->to.v4.sin_family = AF_INET;
+        m->to.v4.sin_port = htons(port);
+        memcpy(&m->to.v4.sin_addr, outer->dst.b, 4);
+        h->msg_namelen = sizeof m->to.v4;
+        add_control(h, IPPROTO_IP, IP_PKTINFO, &info, sizeof info);
+        add_control(h, IPPROTO_IP, IP_TOS, &tos, sizeof tos);
+        add_control(h, IPPROTO_IP, IP_TTL, &ttl, sizeof ttl);
+    } else {
+        struct in6_pktinfo info = {0};
+        memcpy(&info.ipi6_addr, outer->src.b, 16);
+        m->to.v6.sin6_family = AF_INET6;
+        m->to.v6.sin6_port = htons(port);
+        memcpy(&m->to.v6.sin6_addr, outer->dst.b, 16);
+        h->msg_namelen = sizeof m->to.v6;
+        add_control(h, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
+        add_control(h, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof tos);
+        add_control(h, IPPROTO_IPV6, IPV6_HOPLIMIT, &ttl, sizeof ttl);
+    }
+}
+
+static void count_refusal(struct io_outer *o, int error)
+{
+    switch (error) {
+    case EAGAIN:
+    case ENOBUFS:
+    case ENOMEM: o->counts[IO_OUTER_COUNT_SEND_FULL]++; break;
+    case EMSGSIZE: o->counts[IO_OUTER_COUNT_SEND_TOO_BIG]++; break;
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case EADDRNOTAVAIL:
+    case ENETDOWN:
+    case EINVAL: /* what the kernel calls a source address that is not local */
+        o->counts[IO_OUTER_COUNT_SEND_UNREACHABLE]++;
+        break;
+    case EPERM:
+    case EACCES: o->counts[IO_OUTER_COUNT_SEND_REFUSED]++; break;
+    default: o->counts[IO_OUTER_COUNT_SEND_ERROR]++; break;
+    }
+}
+
+/* The packet's DF bit is a property of the socket; see enum outer_df. */
+static void set_df(struct outer_socket *s, bool df)
+{
+    enum outer_df want = df ? OUTER_DF_ON : OUTER_DF_OFF;
+    if (s->df == want)
+        return;
+    int v4 = df ? IP_PMTUDISC_PROBE : IP_PMTUDISC_OMIT, v6 = df ? IPV6_PMTUDISC_PROBE : IPV6_PMTUDISC_OMIT;
+    int failed = s->family == OUTER_V4 ? setsockopt(s->watch.fd, IPPROTO_IP, IP_MTU_DISCOVER, &v4, sizeof v4)
+                                       : setsockopt(s->watch.fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &v6, sizeof v6);
+    if (!failed)
+        s->df = want;
+}
+
+/* Send all, skipping what the kernel refuses; a full socket buffer ends the run. Returns how many went out. */
+static size_t send_run(struct io_outer *o, struct outer_socket *s, struct mmsghdr *m, size_t n)
+{
+    size_t sent = 0;
+    for (size_t at = 0; at < n;) {
+        int r = sendmmsg(s->watch.fd, m + at, (unsigned)(n - at), MSG_DONTWAIT);
+        if (r > 0) {
+            at += (size_t)r;
+            sent += (size_t)r;
+        } else if (errno == EAGAIN) {
+            o->counts[IO_OUTER_COUNT_SEND_FULL] += n - at;
+            break;
+        } else if (errno != EINTR) {
+            count_refusal(o, errno);
+            at++;
+        }
+    }
+    o->counts[IO_OUTER_COUNT_SENT] += sent;
+    return sent;
+}
+
+/* ---- packets of the datapath */
+
+#define GROUP_NONE UINT8_MAX /* groups: (kind * families + family) * 2 + df */
+
+static uint8_t group_of(const struct io_outer *o, const struct pkt *p)
+{
+    enum outer_kind kind;
+    switch ((enum pkt_verdict)p->verdict) {
+    case PKT_TO_GRE: kind = OUTER_GRE; break;
+    case PKT_TO_ESP: kind = OUTER_ESP; break;
+    case PKT_TO_NATT: kind = OUTER_NATT; break;
+    case PKT_DROP:
+    case PKT_TO_TUN:
+    default: return GROUP_NONE;
+    }
+    unsigned family = p->outer.dst.family == 4 ? OUTER_V4 : OUTER_V6;
+    if (p->outer.dst.family == 0 || p->outer.src.family != p->outer.dst.family ||
+        o->sockets[kind][family].watch.fd < 0)
+        return GROUP_NONE;
+    return (uint8_t)((kind * OUTER_FAMILIES + family) * 2 + p->outer.df);
+}
+
+static size_t send_group(struct io_outer *o, struct pkt *const *v, const uint8_t *group, size_t n, uint8_t which)
+{
+    struct mmsghdr m[PKT_BATCH];
+    struct message messages[PKT_BATCH];
+    struct outer_socket *s = &o->sockets[which / 2 / OUTER_FAMILIES][which / 2 % OUTER_FAMILIES];
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        if (group[i] == which) {
+            struct message *to = &messages[count];
+            to->iov[0] = (struct iovec){.iov_base = v[i]->data, .iov_len = v[i]->len};
+            fill_header(&m[count++].msg_hdr, to, &v[i]->outer, s->kind == OUTER_NATT ? v[i]->outer.dport : 0);
+        }
+    set_df(s, which & 1);
+    return send_run(o, s, m, count);
+}
+
+size_t io_outer_send(struct io_outer *o, struct pkt *const *v, size_t n)
+{
+    size_t sent = 0;
+    for (size_t at = 0; at < n; at += PKT_BATCH) {
+        size_t count = n - at < PKT_BATCH ? n - at : PKT_BATCH;
+        uint8_t group[PKT_BATCH];
+        uint32_t present = 0;
+        for (size_t i = 0; i < count; i++) {
+            group[i] = group_of(o, v[at + i]);
+            if (group[i] == GROUP_NONE)
+                o->counts[IO_OUTER_COUNT_SEND_ERROR]++;
+            else
+                present |= 1u << group[i];
+        }
+        for (uint8_t g = 0; present; g++, present >>= 1)
+            if (present & 1)
+                sent += send_group(o, v + at, group, count, g);
+    }
+    return n - sent;
+}
+
+/* ---- IKE */
+
+void io_outer_send_datagram(struct io_outer *o, const struct path *path, bool marker, struct span datagram)
+{
+    static const uint8_t zeros[4]; /* RFC 3948 2.2 */
+    /* DF=0: a large IKE message must arrive even where the path is narrow; IKE fragments itself when the peer can. */
+    struct pkt_outer outer = {.src = path->local.addr, .dst = path->remote.addr};
+    enum outer_kind kind = path->local.port == o->config.natt_port ? OUTER_NATT : OUTER_IKE;
+    struct outer_socket *s = &o->sockets[kind][outer.dst.family == 4 ? OUTER_V4 : OUTER_V6];
+    if (outer.dst.family == 0 || outer.src.family != outer.dst.family || s->watch.fd < 0) {
+        o->counts[IO_OUTER_COUNT_SEND_ERROR]++;
+        return;
+    }
+    struct mmsghdr m;
+    struct message message;
+    size_t pieces = 0;
+    if (marker)
+        message.iov[pieces++] = (struct iovec){.iov_base = (void *)zeros, .iov_len = sizeof zeros};
+    message.iov[pieces++] = (struct iovec){.iov_base = (void *)datagram.p, .iov_len = datagram.n};
+    fill_header(&m.msg_hdr, &message, &outer, path->remote.port);
+    m.msg_hdr.msg_iovlen = pieces;
+    set_df(s, false);
+    send_run(o, s, &m, 1);
+}

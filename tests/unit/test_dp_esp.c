@@ -1,0 +1,701 @@
+/* ESP through the core: round trips, every drop reason, SA choice, limits, events. Rows 39, 40 and 43 of the adversarial list as far as
+ * they concern one server. */
+#include "dp/worker.h"
+#include "lib/world.h"
+
+#define INNER4 "10.9.0.1", "10.1.0.1" /* customer-bound, as the edge's TUN sees it */
+
+/* ---- round trips ------------------------------------------------------------------------------ */
+
+static void check_round_trip(struct world *w, enum side from, struct span packet)
+{
+    struct pkt *p = world_tun(w, from, packet);
+    assert_non_null(p);
+    assert_in_range(p->verdict, PKT_TO_ESP, PKT_TO_NATT);
+    p = world_carry(w, !from);
+    assert_int_equal(w->n_out, 1);
+    assert_string_equal(dp_reason_name(p->reason), "none");
+    assert_int_equal(p->verdict, PKT_TO_TUN);
+    assert_int_equal(p->account, ACCOUNT);
+    assert_span_equal(span_of(p->data, p->len), packet);
+}
+
+static void round_trips(struct world *w, uint8_t outer, uint8_t inner)
+{
+    for (size_t a = 0; a < world_n_algs; a++)
+        for (int udp = 0; udp < 2; udp++) {
+            world_up(w, world_algs[a], outer, udp, inner);
+            struct dp_sa_info info;
+            assert_true(dp_sa_info(w->dp[EDGE], SPI_EDGE, &info));
+            size_t header = inner == 4 ? IP4_HEADER : IP6_HEADER, sent = 0;
+            for (size_t n = 0; header + n <= info.mtu; n += n < 80 ? 1 : 37, sent++)
+                check_round_trip(w, EDGE,
+                                 inner == 4 ? ip_packet(INNER4, IP_PROTO_UDP, n)
+                                            : ip_packet("2001:db8:77::1", "2001:db8:1::1", IP_PROTO_UDP, n));
+            check_round_trip(w, EDGE,
+                             inner == 4 ? ip_packet(INNER4, IP_PROTO_UDP, info.mtu - header)
+                                        : ip_packet("2001:db8:77::1", "2001:db8:1::1", IP_PROTO_UDP, info.mtu - header));
+            check_round_trip(w, PEER,
+                             inner == 4 ? ip_packet("10.1.0.1", "10.9.0.1", IP_PROTO_UDP, 100)
+                                        : ip_packet("2001:db8:1::1", "2001:db8:77::1", IP_PROTO_UDP, 100));
+            assert_true(dp_sa_info(w->dp[EDGE], SPI_EDGE, &info));
+            assert_int_equal(info.packets_out, sent + 1);
+            assert_int_equal(info.seq_out, sent + 1);
+            assert_int_equal(info.packets_in, 1);
+            assert_int_equal(info.seq_in, 1);
+            dp_child_down(w->dp[EDGE], SPI_EDGE);
+            dp_child_down(w->dp[PEER], SPI_PEER);
+        }
+}
+
+static void round_trip_4_in_4(void **state) { round_trips(*state, 4, 4); }
+static void round_trip_6_in_4(void **state) { round_trips(*state, 4, 6); }
+static void round_trip_4_in_6(void **state) { round_trips(*state, 6, 4); }
+static void round_trip_6_in_6(void **state) { round_trips(*state, 6, 6); }
+
+/* Facts: inner 40 -> 96 and 1400 -> 1456 (GCM, raw, IPv4), 40 -> 108 and 1400 -> 1468 (CBC + SHA2-256): minus 20 of outer header. */
+static void sizes_on_the_wire(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        size_t inner, gcm, cbc;
+    } row[] = {{40, 96, 108}, {100, 156, 172}, {1280, 1336, 1356}, {1400, 1456, 1468}};
+    for (int cbc = 0; cbc < 2; cbc++) {
+        world_up(w, cbc ? CBC256 : GCM256, 4, false, 4);
+        for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+            struct pkt *p = world_tun(w, EDGE, ip_packet(INNER4, IP_PROTO_UDP, row[i].inner - 20));
+            assert_int_equal(p->len + 20, cbc ? row[i].cbc : row[i].gcm);
+        }
+        dp_child_down(w->dp[EDGE], SPI_EDGE);
+        dp_child_down(w->dp[PEER], SPI_PEER);
+    }
+}
+
+static void outer_header(void **state)
+{
+    struct world *w = *state;
+    struct tunnel_policy t = world_ipsec(EDGE);
+    t.ttl = 33;
+    t.dscp = 46;
+    t.ecn = ECN_NORMAL;
+    world_set(w, EDGE, &t);
+    world_up(w, GCM256, 4, true, 4);
+    struct span in = ip_packet(INNER4, IP_PROTO_UDP, 8);
+    edit(in)[1] = 0x02 | 10 << 2;
+    edit(in)[6] = 0x40;
+    ip_mend(in);
+    struct pkt *p = world_tun(w, EDGE, in);
+    assert_int_equal(p->verdict, PKT_TO_NATT);
+    assert_int_equal(p->outer.ttl, 33);
+    assert_int_equal(p->outer.tos, 46 << 2 | 2);
+    assert_true(p->outer.df);
+    assert_int_equal(p->outer.sport, 4500);
+    assert_int_equal(p->outer.dport, 61234);
+    struct addr src = ip("198.51.100.2"), dst = ip("192.0.2.2");
+    assert_true(addr_equal(&p->outer.src, &src) && addr_equal(&p->outer.dst, &dst));
+    assert_int_equal(load_be32(p->data), SPI_PEER);
+    assert_int_equal(load_be32(p->data + 4), 1); /* RFC 4303 3.3.3: the first one sent is 1 */
+
+    t.dscp = DSCP_COPY;
+    t.ecn = ECN_COMPAT;
+    t.df = DF_CLEAR;
+    world_set(w, EDGE, &t);
+    p = world_tun(w, EDGE, in);
+    assert_int_equal(p->outer.tos, 10 << 2);
+    assert_false(p->outer.df);
+    t.df = DF_SET;
+    world_set(w, EDGE, &t);
+    p = world_tun(w, EDGE, ip_packet(INNER4, IP_PROTO_UDP, 8));
+    assert_true(p->outer.df);
+}
+
+/* ---- what must not come in (row 39) ----------------------------------------------------------- */
+
+static void every_corrupt_octet_is_dropped(void **state)
+{
+    struct world *w = *state;
+    for (size_t a = 0; a < world_n_algs; a++) {
+        world_up(w, world_algs[a], 4, false, 4);
+        struct pkt *p = world_tun(w, PEER, ip_packet("10.1.0.1", "10.9.0.1", IP_PROTO_UDP, 60));
+        struct pkt_outer o = world_outer(EDGE, 4);
+        uint8_t good[256];
+        size_t n = p->len;
+        memcpy(good, p->data, n);
+        for (size_t i = 0; i < n; i++)
+            for (unsigned bit = 0; bit < 8; bit++) {
+                good[i] ^= (uint8_t)(1 << bit);
+                p = world_net(w, EDGE, &o, PKT_FROM_ESP, span_of(good, n));
+                assert_int_equal(p->verdict, PKT_DROP);
+                enum dp_reason why = i < 4 ? DP_REASON_ESP_UNKNOWN_SPI : DP_REASON_ESP_INTEGRITY;
+                if (!(i >= 4 && i < 8 && p->reason == DP_REASON_ESP_REPLAY)) /* sequence 0 */
+                    assert_int_equal(p->reason, why);
+                good[i] ^= (uint8_t)(1 << bit);
+            }
+        p = world_net(w, EDGE, &o, PKT_FROM_ESP, span_of(good, n)); /* and none of that moved the window */
+        assert_int_equal(p->verdict, PKT_TO_TUN);
+        for (size_t k = 0; k < n; k++) {
+            p = world_net(w, EDGE, &o, PKT_FROM_ESP, span_of(good, k));
+            assert_int_equal(p->verdict, PKT_DROP);
+        }
+        struct dp_sa_info info;
+        assert_true(dp_sa_info(w->dp[EDGE], SPI_EDGE, &info));
+        assert_int_equal(info.packets_in, 1);
+        assert_true(info.integrity_drops > 1000);
+        dp_child_down(w->dp[EDGE], SPI_EDGE);
+        dp_child_down(w->dp[PEER], SPI_PEER);
+    }
+}
+
+/* An authentic ESP packet of the peer's making, whatever the text is. */
+static struct span sealed(struct world *w, uint32_t seq, struct span text)
+{
+    static uint8_t pkt[4096];
+    struct child_sa c = world_child(PEER, GCM256);
+    struct esp_key *key;
+    OK(crypto_esp_key_new(w->crypto, c.alg, span_of(c.key_out, c.key_len), &key));
+    store_be32(pkt, SPI_EDGE);
+    store_be32(pkt + 4, seq);
+    store_be64(pkt + 8, seq);
+    memcpy(pkt + 16, text.p, text.n);
+    struct esp_op op = {.key = key, .pkt = pkt, .text_len = (uint32_t)text.n};
+    crypto_esp_seal(w->crypto, &op, 1);
+    OK(op.rc);
+    crypto_esp_key_free(key);
+    return span_of(pkt, 16 + text.n + 16);
+}
+
+static struct span text_of(struct span inner, const char *trailer_hex)
+{
+    static uint8_t text[3000];
+    struct span trailer = hex(trailer_hex);
+    memcpy(text, inner.p, inner.n);
+    memcpy(text + inner.n, trailer.p, trailer.n);
+    return span_of(text, inner.n + trailer.n);
+}
+
+static struct pkt *give_text(struct world *w, uint32_t seq, struct span text)
+{
+    struct pkt_outer o = world_outer(EDGE, 4);
+    return world_net(w, EDGE, &o, PKT_FROM_ESP, sealed(w, seq, text));
+}
+
+static void what_an_authentic_peer_may_not_send(void **state)
+{
+    struct world *w = *state;
+    world_up(w, GCM256, 4, false, 4);
+    struct span in = ip_packet("10.1.0.1", "10.9.0.1", IP_PROTO_UDP, 20); /* 40 octets */
+    uint32_t seq = 1;
+    struct pkt *p = give_text(w, seq++, text_of(in, "01 02 02 04"));
+    assert_int_equal(p->verdict, PKT_TO_TUN);
+    assert_int_equal(p->len, 40);
+
+    p = give_text(w, seq++, text_of(in, "01 03 02 04")); /* padding is 1, 2, 3 .. */
+    assert_dropped(w, EDGE, p, DP_REASON_ESP_PADDING);
+    p = give_text(w, seq++, text_of(in, "01 02 ff 04")); /* more padding than there is text */
+    assert_dropped(w, EDGE, p, DP_REASON_ESP_PADDING);
+    p = give_text(w, seq++, text_of(in, "01 02 03 02 04")); /* the text does not end on four octets */
+    assert_dropped(w, EDGE, p, DP_REASON_ESP_PADDING);
+    p = give_text(w, seq++, text_of(in, "01 02 02 3b")); /* RFC 4303 2.6 */
+    assert_dropped(w, EDGE, p, DP_REASON_ESP_DUMMY);
+    static const char *const other[] = {"01 02 02 00", "01 02 02 06", "01 02 02 11", "01 02 02 2f", "01 02 02 32"};
+    for (size_t i = 0; i < ARRAY_LEN(other); i++) {
+        p = give_text(w, seq++, text_of(in, other[i]));
+        assert_dropped(w, EDGE, p, DP_REASON_ESP_NEXT_HEADER);
+    }
+    p = give_text(w, seq++, text_of(in, "01 02 02 29")); /* IPv6 says the trailer */
+    assert_dropped(w, EDGE, p, DP_REASON_INNER_VERSION);
+    p = give_text(w, seq++, hex("01020204")); /* no inner packet at all */
+    assert_dropped(w, EDGE, p, DP_REASON_INNER_LENGTH);
+    edit(in)[3] = 41;
+    p = give_text(w, seq++, text_of(in, "01 02 02 04"));
+    assert_dropped(w, EDGE, p, DP_REASON_INNER_LENGTH);
+    edit(in)[0] = 0x44; /* a header of 16 octets */
+    p = give_text(w, seq++, text_of(in, "01 02 02 04"));
+    assert_dropped(w, EDGE, p, DP_REASON_INNER_LENGTH);
+}
+
+static void traffic_flow_padding_is_cut(void **state)
+{
+    struct world *w = *state;
+    world_up(w, GCM256, 4, false, 4);
+    uint8_t text[244] = {0};
+    struct span in = ip_packet("10.1.0.1", "10.9.0.1", IP_PROTO_UDP, 20);
+    memcpy(text, in.p, in.n);
+    text[242] = 0;
+    text[243] = 4;
+    struct pkt *p = give_text(w, 1, span_of(text, sizeof text));
+    assert_int_equal(p->verdict, PKT_TO_TUN);
+    assert_span_equal(span_of(p->data, p->len), in);
+}
+
+static void short_and_foreign(void **state)
+{
+    struct world *w = *state;
+    world_up(w, GCM256, 4, false, 4);
+    struct pkt_outer o = world_outer(EDGE, 4);
+    uint8_t pkt[64] = {0x11, 0x11, 0x11, 0x11, 0, 0, 0, 1};
+    for (size_t n = 0; n < 34; n++) {
+        struct pkt *p = world_net(w, EDGE, &o, PKT_FROM_ESP, span_of(pkt, n));
+        assert_dropped(w, EDGE, p, DP_REASON_SHORT);
+    }
+    pkt[0] = 0x12;
+    struct pkt *p = world_net(w, EDGE, &o, PKT_FROM_NATT, span_of(pkt, 64));
+    assert_dropped(w, EDGE, p, DP_REASON_ESP_UNKNOWN_SPI);
+    o.dst = ip("198.51.100.77");
+    p = world_net(w, EDGE, &o, PKT_FROM_ESP, span_of(pkt, 64));
+    assert_dropped(w, EDGE, p, DP_REASON_OUTER_DESTINATION);
+    p = world_net(w, EDGE, &o, PKT_FROM_TUN, span_of(pkt, 64)); /* the wrong door */
+    assert_dropped(w, EDGE, p, DP_REASON_SHORT);
+}
+
+static void huge_reassembled_packet(void **state)
+{
+    struct world *w = *state;
+    world_up(w, GCM256, 4, false, 4);
+    struct pkt_outer o = world_outer(EDGE, 4);
+    static uint8_t big[PKT_LARGE];
+    store_be32(big, SPI_EDGE);
+    store_be32(big + 4, 9);
+    for (size_t n = PKT_LARGE - 8; n <= PKT_LARGE; n++) {
+        struct pkt *p = world_net(w, EDGE, &o, PKT_FROM_ESP, span_of(big, n));
+        assert_int_equal(p->verdict, PKT_DROP);
+    }
+    assert_true(world_drops(w, EDGE, DP_REASON_ESP_INTEGRITY) > 0);
+}
+
+static void selectors_hold_both_ways(void **state)
+{
+    struct world *w = *state;
+    struct child_sa e = world_child(EDGE, GCM256), p = world_child(PEER, GCM256);
+    world_selectors(&e, "10.9.0.0/24", "10.1.0.0/24");
+    OK(dp_child_up(w->dp[EDGE], w->now, &e));
+    OK(dp_child_up(w->dp[PEER], w->now, &p));
+    static const struct {
+        const char *src, *dst;
+        bool good;
+    } row[] = {
+        {"10.1.0.1", "10.9.0.1", true},    {"10.1.0.255", "10.9.0.255", true}, {"10.1.1.0", "10.9.0.1", false},
+        {"10.0.255.255", "10.9.0.1", false}, {"10.1.0.1", "10.9.1.0", false},    {"10.1.0.1", "10.8.255.255", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+        world_tun(w, PEER, ip_packet(row[i].src, row[i].dst, IP_PROTO_UDP, 20));
+        struct pkt *in = world_carry(w, EDGE);
+        if (row[i].good)
+            assert_int_equal(in->verdict, PKT_TO_TUN);
+        else
+            assert_dropped(w, EDGE, in, DP_REASON_ESP_SELECTOR);
+    }
+    assert_int_equal(world_tun(w, EDGE, ip_packet("10.9.0.1", "10.1.0.1", IP_PROTO_UDP, 1))->verdict, PKT_TO_ESP);
+    struct pkt *out = world_tun(w, EDGE, ip_packet("10.9.1.1", "10.1.0.1", IP_PROTO_UDP, 1));
+    assert_dropped(w, EDGE, out, DP_REASON_ESP_SELECTOR);
+}
+
+static void selectors_of_protocol_and_port(void **state)
+{
+    (void)state;
+    struct ts any = {.port_last = UINT16_MAX, .first = ip("0.0.0.0"), .last = ip("255.255.255.255")};
+    struct ts tcp80 = any, opaque = any, echo = any;
+    tcp80.proto = IP_PROTO_TCP;
+    tcp80.port_first = tcp80.port_last = 80;
+    opaque.proto = IP_PROTO_TCP;
+    opaque.port_first = UINT16_MAX;
+    opaque.port_last = 0;
+    echo.proto = IP_PROTO_ICMP;
+    echo.port_first = 0x0800;
+    echo.port_last = 0x08ff;
+    struct span p = ip_packet_of("10.1.0.1", "10.9.0.1", IP_PROTO_TCP, hex("1234 0050 00000000 00000000 5002 0000 0000 0000"));
+    struct ip_view v;
+    OK(wire_ip_parse(p.p, p.n, &v));
+    struct selectors s = selectors_of(&any, &tcp80), all = selectors_of(&any, &any), o = selectors_of(&any, &opaque),
+                     e = selectors_of(&any, &echo);
+    assert_true(all.all4 && !all.all6);
+    assert_true(selectors_match(&s, p.p, &v, false)); /* remote port is the destination's */
+    assert_false(selectors_match(&s, p.p, &v, true));
+    assert_false(selectors_match(&o, p.p, &v, false));
+    v.later = v.fragment = true; /* RFC 4301 7: the ports of a later fragment are unknown */
+    assert_false(selectors_match(&s, p.p, &v, false));
+    assert_true(selectors_match(&o, p.p, &v, false));
+    p = ip_packet_of("10.1.0.1", "10.9.0.1", IP_PROTO_ICMP, hex("0805 0000 0000 0000"));
+    OK(wire_ip_parse(p.p, p.n, &v));
+    assert_true(selectors_match(&e, p.p, &v, true));
+    edit(p)[20] = 0;
+    assert_false(selectors_match(&e, p.p, &v, true));
+}
+
+/* ---- replay (row 40) -------------------------------------------------------------------------- */
+
+static void replay_is_dropped_also_inside_a_batch(void **state)
+{
+    struct world *w = *state;
+    world_up(w, GCM256, 4, false, 4);
+    struct pkt *p = world_tun(w, PEER, ip_packet("10.1.0.1", "10.9.0.1", IP_PROTO_UDP, 60));
+    struct span data = exact_copy(span_of(p->data, p->len));
+    struct pkt *v[3];
+    world_done(w);
+    for (int i = 0; i < 3; i++) {
+        v[i] = world_packet(w, data, PKT_FROM_ESP);
+        v[i]->outer = world_outer(EDGE, 4);
+    }
+    world_run_net(w, EDGE, v, 3);
+    assert_int_equal(w->out[0]->verdict, PKT_TO_TUN);
+    assert_dropped(w, EDGE, w->out[1], DP_REASON_ESP_REPLAY);
+    assert_dropped(w, EDGE, w->out[2], DP_REASON_ESP_REPLAY);
+    struct pkt_outer o = world_outer(EDGE, 4);
+    p = world_net(w, EDGE, &o, PKT_FROM_ESP, data);
+    assert_dropped(w, EDGE, p, DP_REASON_ESP_REPLAY);
+    struct dp_sa_info info;
+    assert_true(dp_sa_info(w->dp[EDGE], SPI_EDGE, &info));
+    assert_int_equal(info.replay_drops, 3);
+    exact_free(data);
+}
+
+static void replay_protection_off(void **state)
+{
+    struct world *w = *state;
+    struct tunnel_policy t = world_ipsec(EDGE);
+    t.replay_protection = false;
+    world_set(w, EDGE, &t);
+    world_up(w, GCM256, 4, false, 4);
+    struct span in = ip_packet("10.1.0.1", "10.9.0.1", IP_PROTO_UDP, 20);
+    static const uint32_t seq[] = {5, 5, 1, 0, UINT32_MAX, 7};
+    for (size_t i = 0; i < ARRAY_LEN(seq); i++)
+        assert_int_equal(give_text(w, seq[i], text_of(in, "01 02 02 04"))->verdict, PKT_TO_TUN);
+    struct dp_sa_info info;
+    assert_true(dp_sa_info(w->dp[EDGE], SPI_EDGE, &info));
+    assert_int_equal(info.seq_in, UINT32_MAX);
+}
+
+/* ---- limits ----------------------------------------------------------------------------------- */
+
+static size_t take_events(struct world *w, enum side side, enum dp_event_type type)
+{
+    struct dp_event e[16];
+    size_t n = dp_events(w->w[side], e, 16), found = 0;
+    for (size_t i = 0; i < n; i++)
+        found += e[i].type == type;
+    return found;
+}
+
+static void sequence_never_wraps(void **state)
+{
+    struct world *w = *state;
+    world_up(w, GCM256, 4, false, 4);
+    struct sa *sa = sa_find_in(w->dp[EDGE]->by_in, SPI_EDGE);
+    sa->seq = SEQ_SOFT - 2;
+    world_tun(w, EDGE, ip_packet(INNER4, IP_PROTO_UDP, 20));
+    assert_int_equal(take_events(w, EDGE, DP_EVENT_SA_SOFT), 0);
+    world_tun(w, EDGE, ip_packet(INNER4, IP_PROTO_UDP, 20));
+    world_tun(w, EDGE, ip_packet(INNER4, IP_PROTO_UDP, 20));
+    assert_int_equal(take_events(w, EDGE, DP_EVENT_SA_SOFT), 1); /* once */
+
+    sa->seq = UINT32_MAX - 2;
+    struct pkt *v[4];
+    world_done(w);
+    for (int i = 0; i < 4; i++)
+        v[i] = world_packet(w, ip_packet(INNER4, IP_PROTO_UDP, 20), PKT_FROM_TUN);
+    world_run_tun(w, EDGE, v, 4); /* the end lies inside the batch */
+    assert_int_equal(load_be32(v[1]->data + 4), UINT32_MAX);
+    assert_int_equal(v[1]->verdict, PKT_TO_ESP);
+    assert_dropped(w, EDGE, v[2], DP_REASON_ESP_EXPIRED);
+    assert_dropped(w, EDGE, v[3], DP_REASON_ESP_EXPIRED);
+    assert_int_equal(take_events(w, EDGE, DP_EVENT_SA_HARD), 1);
+    struct pkt *p = world_tun(w, EDGE, ip_packet(INNER4, IP_PROTO_UDP, 20));
+    assert_dropped(w, EDGE, p, DP_REASON_ESP_EXPIRED);
+    struct dp_tunnel_info info;
+    assert_true(dp_tunnel_info(w->dp[EDGE], IPSEC_TUNNEL, &info));
+    assert_false(info.sendable);
+}
+
+static void iv_counter_ends(void **state)
+{
+    struct world *w = *state;
+    world_up(w, GCM256, 4, false, 4);
+    struct sa *sa = sa_find_in(w->dp[EDGE]->by_in, SPI_EDGE);
+    sa->iv_next = IV_SOFT - 1;
+    world_tun(w, EDGE, ip_packet(INNER4, IP_PROTO_UDP, 20));
+    assert_int_equal(take_events(w, EDGE, DP_EVENT_SA_SOFT), 1);
+    sa->iv_next = IV_HARD - 1;
+    struct pkt *p = world_tun(w, EDGE, ip_packet(INNER4, IP_PROTO_UDP, 20));
+    assert_true(load_be64(p->data + 8) == ((uint64_t)SENDER_ID << 40 | (IV_HARD - 1)));
+    p = world_tun(w, EDGE, ip_packet(INNER4, IP_PROTO_UDP, 20));
+    assert_dropped(w, EDGE, p, DP_REASON_ESP_EXPIRED);
+}
+
+static void hard_lifetime(void **state)
+{
+    struct world *w = *state;
+    struct child_sa e = world_child(EDGE, GCM256), p = world_child(PEER, GCM256);
+    e.hard_expiry = w->now + NS_PER_S;
+    OK(dp_child_up(w->dp[EDGE], w->now, &e));
+    OK(dp_child_up(w->dp[PEER], w->now, &p));
+    w->now += NS_PER_S;
+    world_tun(w, PEER, ip_packet("10.1.0.1", "10.9.0.1", IP_PROTO_UDP, 20));
+    struct pkt *in = world_carry(w, EDGE);
+    assert_dropped(w, EDGE, in, DP_REASON_ESP_EXPIRED);
+    assert_int_equal(take_events(w, EDGE, DP_EVENT_SA_HARD), 1);
+    in = world_tun(w, EDGE, ip_packet(INNER4, IP_PROTO_UDP, 20));
+    assert_dropped(w, EDGE, in, DP_REASON_ESP_EXPIRED);
+    assert_int_equal(take_events(w, EDGE, DP_EVENT_SA_HARD), 0);
+}
+
+/* ---- IVs (row 43) ----------------------------------------------------------------------------- */
+
+static void gcm_ivs_are_a_counter_under_the_sender_id(void **state)
+{
+    struct world *w = *state;
+    world_up(w, GCM256, 4, false, 4);
+    struct span in = exact_copy(ip_packet(INNER4, IP_PROTO_UDP, 20));
+    for (uint64_t i = 0; i < 10000; i++) {
+        struct pkt *p = world_tun(w, EDGE, in);
+        assert_true(load_be64(p->data + 8) == ((uint64_t)SENDER_ID << 40 | i));
+    }
+    exact_free(in);
+}
+
+static int compare_iv(const void *a, const void *b)
+{
+    return memcmp(a, b, 16);
+}
+
+static void cbc_ivs_are_random(void **state)
+{
+    enum { N = 100000 };
+    struct world *w = *state;
+    world_up(w, CBC256, 4, false, 4);
+    struct span in = exact_copy(ip_packet(INNER4, IP_PROTO_UDP, 4));
+    uint8_t(*iv)[16] = calloc(N, sizeof *iv);
+    uint64_t seen[256] = {0};
+    assert_non_null(iv);
+    for (size_t i = 0; i < N; i++) {
+        struct pkt *p = world_tun(w, EDGE, in);
+        memcpy(iv[i], p->data + 8, 16);
+        for (int k = 0; k < 16; k++)
+            seen[iv[i][k]]++;
+    }
+    double chi = 0, mean = N * 16.0 / 256;
+    for (int i = 0; i < 256; i++)
+        chi += ((double)seen[i] - mean) * ((double)seen[i] - mean) / mean;
+    assert_true(chi > 150 && chi < 380); /* 255 degrees of freedom: beyond these is less likely than 1 in 10^6 */
+    qsort(iv, N, 16, compare_iv);
+    for (size_t i = 1; i < N; i++)
+        assert_memory_not_equal(iv[i - 1], iv[i], 16);
+    free(iv);
+    exact_free(in);
+}
+
+/* ---- which SA --------------------------------------------------------------------------------- */
+
+static struct pkt *send_one(struct world *w)
+{
+    return world_tun(w, EDGE, ip_packet(INNER4, IP_PROTO_UDP, 20));
+}
+
+static void without_sa(void **state)
+{
+    struct world *w = *state;
+    struct pkt *p = send_one(w);
+    assert_dropped(w, EDGE, p, DP_REASON_NO_SA);
+    struct dp_tunnel_info info;
+    assert_true(dp_tunnel_info(w->dp[EDGE], IPSEC_TUNNEL, &info));
+    assert_false(info.sendable);
+    assert_int_equal(info.counters.drops[DP_REASON_NO_SA], 1);
+    assert_int_equal(info.mtu, 1446);
+}
+
+/* Both ends: a second SA that replaces the first. */
+static void rekey(struct world *w)
+{
+    for (int side = 0; side < 2; side++) {
+        struct child_sa c = world_child(side, GCM256);
+        c.replaces = c.spi_in;
+        c.spi_in += 1;
+        c.spi_out += 1;
+        OK(dp_child_up(w->dp[side], w->now, &c));
+    }
+}
+
+static void rekey_sends_on_the_old_one_until_the_new_is_seen(void **state)
+{
+    struct world *w = *state;
+    world_up(w, GCM256, 4, false, 4);
+    rekey(w);
+    assert_int_equal(load_be32(send_one(w)->data), SPI_PEER);
+    struct dp_sa_info info;
+    assert_true(dp_sa_info(w->dp[EDGE], SPI_EDGE, &info) && info.sending);
+    dp_child_down(w->dp[PEER], SPI_PEER); /* the peer drops its old one: now it sends on the new one */
+    struct pkt *p = world_tun(w, PEER, ip_packet("10.1.0.1", "10.9.0.1", IP_PROTO_UDP, 20));
+    assert_int_equal(load_be32(p->data), SPI_EDGE + 1);
+    assert_int_equal(world_carry(w, EDGE)->verdict, PKT_TO_TUN);
+    struct dp_event e;
+    assert_int_equal(dp_events(w->w[EDGE], &e, 1), 1);
+    assert_int_equal(e.type, DP_EVENT_SA_SEEN);
+    assert_int_equal(e.spi_in, SPI_EDGE + 1);
+    assert_int_equal(load_be32(send_one(w)->data), SPI_PEER + 1);
+    assert_true(dp_sa_info(w->dp[EDGE], SPI_EDGE + 1, &info) && info.sending);
+    dp_child_down(w->dp[EDGE], SPI_EDGE);
+    assert_false(dp_sa_info(w->dp[EDGE], SPI_EDGE, &info));
+    assert_int_equal(load_be32(send_one(w)->data), SPI_PEER + 1);
+}
+
+static void rekey_without_the_old_one(void **state)
+{
+    struct world *w = *state;
+    world_up(w, GCM256, 4, false, 4);
+    rekey(w);
+    struct sa *old = sa_find_in(w->dp[EDGE]->by_in, SPI_EDGE);
+    old->seq = SEQ_HARD; /* done, though not down */
+    assert_int_equal(load_be32(send_one(w)->data), SPI_PEER + 1);
+    old->seq = 1;
+    assert_int_equal(load_be32(send_one(w)->data), SPI_PEER);
+    dp_child_down(w->dp[EDGE], SPI_EDGE);
+    assert_int_equal(load_be32(send_one(w)->data), SPI_PEER + 1);
+}
+
+static void newest_that_matches(void **state)
+{
+    struct world *w = *state;
+    for (uint32_t i = 0; i < 3; i++) {
+        struct child_sa c = world_child(EDGE, GCM256);
+        static const char *const remote[] = {"0.0.0.0/0", "10.1.0.0/24", "10.1.1.0/24"};
+        c.spi_in += i;
+        c.spi_out += i;
+        world_selectors(&c, "0.0.0.0/0", remote[i]);
+        OK(dp_child_up(w->dp[EDGE], w->now, &c));
+    }
+    assert_int_equal(load_be32(world_tun(w, EDGE, ip_packet("10.9.0.1", "10.1.0.9", 17, 8))->data), SPI_PEER + 1);
+    assert_int_equal(load_be32(world_tun(w, EDGE, ip_packet("10.9.0.1", "10.1.1.9", 17, 8))->data), SPI_PEER + 2);
+    assert_int_equal(load_be32(world_tun(w, EDGE, ip_packet("10.9.0.1", "10.1.2.9", 17, 8))->data), SPI_PEER);
+}
+
+static void child_up_refuses(void **state)
+{
+    struct world *w = *state;
+    struct child_sa c = world_child(EDGE, GCM256);
+    OK(dp_child_up(w->dp[EDGE], w->now, &c));
+    assert_int_equal(dp_child_up(w->dp[EDGE], w->now, &c), RC_EXISTS);
+    struct child_sa bad = c;
+    bad.spi_in++;
+    bad.tunnel = GRE_TUNNEL;
+    assert_int_equal(dp_child_up(w->dp[EDGE], w->now, &bad), RC_ABSENT);
+    bad.tunnel = 50;
+    assert_int_equal(dp_child_up(w->dp[EDGE], w->now, &bad), RC_ABSENT);
+    bad = c;
+    bad.spi_in++;
+    bad.transport = true;
+    assert_int_equal(dp_child_up(w->dp[EDGE], w->now, &bad), RC_UNSUPPORTED);
+    bad.transport = false;
+    bad.alg.encr = 99;
+    assert_int_equal(dp_child_up(w->dp[EDGE], w->now, &bad), RC_UNSUPPORTED);
+    bad.alg = c.alg;
+    bad.hard_expiry = w->now;
+    assert_int_equal(dp_child_up(w->dp[EDGE], w->now, &bad), RC_RANGE);
+    bad.hard_expiry = NEVER;
+    bad.path.remote.addr = ip("2001:db8::1");
+    assert_int_equal(dp_child_up(w->dp[EDGE], w->now, &bad), RC_RANGE);
+    for (uint32_t i = 1; i < 32; i++) {
+        c.spi_in++;
+        OK(dp_child_up(w->dp[EDGE], w->now, &c));
+    }
+    c.spi_in++;
+    assert_int_equal(dp_child_up(w->dp[EDGE], w->now, &c), RC_LIMIT);
+    dp_child_down(w->dp[EDGE], 0xdeadbeef); /* unknown: nothing happens */
+}
+
+/* Many rekeys must not fill the index with what is gone. */
+static void index_survives_churn(void **state)
+{
+    struct world *w = *state;
+    struct child_sa c = world_child(EDGE, GCM256);
+    uint32_t spi[24] = {0};
+    for (int i = 0; i < 5000; i++) {
+        size_t k = dice(&w->dice) % ARRAY_LEN(spi);
+        if (spi[k])
+            dp_child_down(w->dp[EDGE], spi[k]);
+        c.spi_in = spi[k] = (uint32_t)dice(&w->dice) | 1;
+        c.spi_out = (uint32_t)dice(&w->dice) | 1;
+        OK(dp_child_up(w->dp[EDGE], w->now, &c));
+        for (size_t j = 0; j < ARRAY_LEN(spi); j++)
+            assert_true(!spi[j] || sa_find_in(w->dp[EDGE]->by_in, spi[j]));
+        assert_null(sa_find_in(w->dp[EDGE]->by_in, 2));
+    }
+}
+
+/* ---- a peer that moves ------------------------------------------------------------------------ */
+
+static void new_source_nominates_and_moves_nothing(void **state)
+{
+    struct world *w = *state;
+    world_up(w, GCM256, 4, true, 4);
+    struct dp_event e[4];
+    for (int i = 0; i < 3; i++) {
+        struct pkt *p = world_tun(w, PEER, ip_packet("10.1.0.1", "10.9.0.1", IP_PROTO_UDP, 20));
+        p->outer.src = ip("203.0.113.9");
+        p->outer.sport = 7777;
+        assert_int_equal(world_carry(w, EDGE)->verdict, PKT_TO_TUN);
+    }
+    assert_int_equal(dp_events(w->w[EDGE], e, 4), 2); /* seen, and one nomination for three packets */
+    assert_int_equal(e[1].type, DP_EVENT_PEER_MOVED);
+    assert_int_equal(e[1].path.remote.port, 7777);
+    struct addr from = ip("203.0.113.9"), old = ip("192.0.2.2");
+    assert_true(addr_equal(&e[1].path.remote.addr, &from));
+    struct pkt *p = send_one(w);
+    assert_true(addr_equal(&p->outer.dst, &old));
+    assert_int_equal(p->outer.dport, 61234);
+
+    OK(dp_child_moved(w->dp[EDGE], SPI_EDGE, &e[1].path, true));
+    p = send_one(w);
+    assert_true(addr_equal(&p->outer.dst, &from));
+    assert_int_equal(p->outer.dport, 7777);
+    assert_int_equal(dp_child_moved(w->dp[EDGE], 99, &e[1].path, true), RC_ABSENT);
+    OK(dp_child_moved(w->dp[EDGE], SPI_EDGE, &e[1].path, false));
+    assert_int_equal(send_one(w)->verdict, PKT_TO_ESP);
+}
+
+static void forged_source_moves_nothing(void **state)
+{
+    struct world *w = *state;
+    world_up(w, GCM256, 4, false, 4);
+    struct pkt_outer o = world_outer(EDGE, 4);
+    uint8_t junk[100] = {0x11, 0x11, 0x11, 0x11, 0, 0, 0, 1};
+    o.src = ip("203.0.113.9");
+    struct pkt *p = world_net(w, EDGE, &o, PKT_FROM_ESP, span_of(junk, 96));
+    assert_dropped(w, EDGE, p, DP_REASON_ESP_INTEGRITY);
+    struct dp_event e;
+    assert_int_equal(dp_events(w->w[EDGE], &e, 1), 0);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, world_open, world_close)
+    const struct CMUnitTest tests[] = {
+        T(round_trip_4_in_4),
+        T(round_trip_6_in_4),
+        T(round_trip_4_in_6),
+        T(round_trip_6_in_6),
+        T(sizes_on_the_wire),
+        T(outer_header),
+        T(every_corrupt_octet_is_dropped),
+        T(what_an_authentic_peer_may_not_send),
+        T(traffic_flow_padding_is_cut),
+        T(short_and_foreign),
+        T(huge_reassembled_packet),
+        T(selectors_hold_both_ways),
+        T(selectors_of_protocol_and_port),
+        T(replay_is_dropped_also_inside_a_batch),
+        T(replay_protection_off),
+        T(sequence_never_wraps),
+        T(iv_counter_ends),
+        T(hard_lifetime),
+        T(gcm_ivs_are_a_counter_under_the_sender_id),
+        T(cbc_ivs_are_random),
+        T(without_sa),
+        T(rekey_sends_on_the_old_one_until_the_new_is_seen),
+        T(rekey_without_the_old_one),
+        T(newest_that_matches),
+        T(child_up_refuses),
+        T(index_survives_churn),
+        T(new_source_nominates_and_moves_nothing),
+        T(forged_source_moves_nothing),
+    };
+    return cmocka_run_group_tests_name("dp_esp", tests, NULL, NULL);
+}
