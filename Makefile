@@ -41,6 +41,8 @@ ifneq ($(COV),)
 HARDEN += --coverage -O0
 LINK   += --coverage
 endif
+# Tests may look into a room's own headers, and unit tests and simulations into each other's lib.
+$(BUILD)/obj/tests/%.o: CPPFLAGS += -Isrc -Itests
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude -DADIT_VERSION='"$(VERSION)"' $(CPPFLAGS) $(CFLAGS) $(WARN) $(HARDEN) \
              -fno-common -ffunction-sections -fdata-sections -MMD -MP $(PKG_CPPFLAGS)
 LINK_CMD = $(CC) $(CFLAGS) $(HARDEN) $(LINK) $(LDFLAGS) -o $@ $(filter %.o %.a,$^)
@@ -178,7 +180,7 @@ clean:
 format: # FILES="...": some only
 	@clang-format -i $(or $(FILES),$(wildcard include/adit/*.h $(addprefix src/*/,*.[ch]) $(addprefix tests/*/,*.[ch] lib/*.[ch])))
 print-flags: # for tests/lint/tidy
-	@echo '$(filter-out -MMD -MP -DADIT_VERSION%,$(ALL_CFLAGS))'
+	@echo '$(filter-out -MMD -MP -DADIT_VERSION%,$(ALL_CFLAGS)) -Isrc -Itests'
 
 .SECONDARY:
 -include $(wildcard $(BUILD)/obj/src/*/*.d $(BUILD)/obj/tests/*/*.d $(BUILD)/obj/tests/*/lib/*.d)
