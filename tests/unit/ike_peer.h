@@ -108,7 +108,8 @@ static struct peer *peer_new(const struct ike_policy *policy)
     p->log = (struct log){.emit = peer_event, .ctx = p, .level = LOG_LEVEL_DEBUG};
     p->now = 1000 * NS_PER_S;
     OK(crypto_new(NULL, &p->crypto));
-    struct ike_config config = {.crypto = p->crypto, .rng = &p->engine_rng, .log = &p->log, .unix_time_at_zero = 1000000};
+    struct ike_config config = {
+        .crypto = p->crypto, .rng = &p->engine_rng, .log = &p->log, .unix_time_at_zero = 1000000};
     ike_policy_default(&config.policy);
     if (policy)
         config.policy = *policy;
@@ -174,7 +175,8 @@ static void peer_repeat(struct peer *p) /* the last request again */
         ike_input(p->ike, p->now, &p->path, span_of(p->request[i], p->request_len[i]), &p->acts);
 }
 
-static void peer_seal(struct peer *p, struct ike_header h, uint8_t first, struct span text, uint16_t number, uint16_t total)
+static void peer_seal(struct peer *p, struct ike_header h, uint8_t first, struct span text, uint16_t number,
+                      uint16_t total)
 {
     struct sk_sizes s;
     assert_true(crypto_sk_sizes(p->alg, &s));
@@ -364,7 +366,8 @@ static void peer_init(struct peer *p)
     OK(crypto_ke_finish(p->exchange, ke.data, &secret));
     const struct ike_nonces n = {span_of(p->ni, sizeof p->ni), span_of(p->nr, p->nr_len)};
     OK(ike_keys_seed_initial(p->crypto, p->prf, n, span_of(secret.b, secret.n), seed));
-    OK(ike_keys_derive(p->crypto, p->prf, p->alg, span_of(seed, crypto_prf_size(p->prf)), n, p->spi_i, p->spi_r, &p->keys));
+    OK(ike_keys_derive(p->crypto, p->prf, p->alg, span_of(seed, crypto_prf_size(p->prf)), n, p->spi_i, p->spi_r,
+                       &p->keys));
     p->mid = 1;
 }
 
@@ -407,8 +410,10 @@ static void peer_finish_intermediate(struct peer *p)
     OK(ike_keys_int_auth(p->crypto, p->prf, span_of(p->keys.pr, p->keys.n_prf), span_of(NULL, 0), span_of(a, sizeof a),
                          span_of(p->inner, p->inner_len), p->int_auth_r));
     OK(crypto_ke_finish(p->exchange, ke.data, &secret));
-    OK(ike_keys_seed_intermediate(p->crypto, p->prf, span_of(p->keys.d, p->keys.n_prf), span_of(secret.b, secret.n), n, seed));
-    OK(ike_keys_derive(p->crypto, p->prf, p->alg, span_of(seed, crypto_prf_size(p->prf)), n, p->spi_i, p->spi_r, &p->keys));
+    OK(ike_keys_seed_intermediate(p->crypto, p->prf, span_of(p->keys.d, p->keys.n_prf), span_of(secret.b, secret.n), n,
+                                  seed));
+    OK(ike_keys_derive(p->crypto, p->prf, p->alg, span_of(seed, crypto_prf_size(p->prf)), n, p->spi_i, p->spi_r,
+                       &p->keys));
     p->int_auth = true;
     p->mid++;
 }
@@ -455,7 +460,8 @@ static void peer_make_auth(struct peer *p, const struct peer_auth_bend *bend)
         ike_write_auth(&iw, bend->method ? bend->method : AUTH_SHARED_KEY_MIC, span_of(auth, n));
     if (p->initial_contact)
         ike_write_notify(&iw, 0, span_of(NULL, 0), N_INITIAL_CONTACT, span_of(NULL, 0));
-    struct ike_transform_out t[3] = {{T_ENCR, p->esp_encr, p->esp_bits}, {T_ESN, p->esn, 0}, {T_INTEG, p->esp_integ, 0}};
+    struct ike_transform_out t[3] = {
+        {T_ENCR, p->esp_encr, p->esp_bits}, {T_ESN, p->esn, 0}, {T_INTEG, p->esp_integ, 0}};
     ike_write_sa(&iw, 1, PROTO_ESP, hex("c0ffee01"), t, p->esp_integ ? 3 : 2);
     struct ike_ts ts = {.type = TS_IPV4_ADDR_RANGE, .port_last = 65535};
     OK(addr_parse("10.1.0.0", &ts.first));

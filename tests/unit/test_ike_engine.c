@@ -159,13 +159,12 @@ static void bad_headers_are_silent(void **state)
         uint8_t value;
         enum ike_count count;
     } CASES[] = {
-        {15, 1, IKE_COUNT_DROP_HEADER},   /* responder SPI in IKE_SA_INIT */
-        {23, 1, IKE_COUNT_DROP_HEADER},   /* message ID not 0 */
-        {27, 0, IKE_COUNT_DROP_HEADER},   /* length differs */
-        {19, 0, IKE_COUNT_DROP_HEADER},   /* no Initiator flag */
+        {15, 1, IKE_COUNT_DROP_HEADER},          /* responder SPI in IKE_SA_INIT */
+        {23, 1, IKE_COUNT_DROP_HEADER},          /* message ID not 0 */
+        {27, 0, IKE_COUNT_DROP_HEADER},          /* length differs */
+        {19, 0, IKE_COUNT_DROP_HEADER},          /* no Initiator flag */
         {19, 0x28, IKE_COUNT_DROP_EXCHANGE + 0}, /* a response: checked below */
-        {17, 0x10, IKE_COUNT_DROP_VERSION},
-        {18, 99, IKE_COUNT_DROP_EXCHANGE},
+        {17, 0x10, IKE_COUNT_DROP_VERSION},      {18, 99, IKE_COUNT_DROP_EXCHANGE},
     };
     peer_make_init(p, span_of(NULL, 0));
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
@@ -307,7 +306,7 @@ static void only_fragment_one_makes_the_answer_repeat(void **state)
     peer_give(p, p->request[1], p->request_len[1]);
     assert_int_equal(p->acts.n, 0);
     peer_give(p, p->request[0], p->request_len[0]);
-    assert_int_equal(peer_sent(p), 1);
+    assert_int_equal(peer_sent(p), 2); /* cut like the request */
     peer_finish_intermediate(p);
 }
 
@@ -330,7 +329,7 @@ static void request_cut_anew_gets_the_stored_answer(void **state)
     p->keys = before;
     peer_make(p, IKE_INTERMEDIATE, PAYLOAD_KE, span_of(inner, 1200), 3);
     peer_repeat(p);
-    assert_int_equal(peer_sent(p), 1);
+    assert_int_equal(peer_sent(p), 2);
     assert_int_equal(peer_count(p, IKE_COUNT_RETRANSMIT_ANSWERED), 1);
     p->keys = after;
     p->mid++;

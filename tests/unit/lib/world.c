@@ -2,12 +2,9 @@
 #include "world.h"
 
 const struct esp_alg world_algs[] = {
-    {ENCR_AES_GCM_16, 256, INTEG_NONE},
-    {ENCR_AES_GCM_16, 128, INTEG_NONE},
-    {ENCR_AES_CBC, 256, INTEG_HMAC_SHA2_256_128},
-    {ENCR_AES_CBC, 128, INTEG_HMAC_SHA2_256_128},
-    {ENCR_AES_CBC, 256, INTEG_HMAC_SHA1_96},
-    {ENCR_NULL, 0, INTEG_HMAC_SHA2_256_128},
+    {ENCR_AES_GCM_16, 256, INTEG_NONE},           {ENCR_AES_GCM_16, 128, INTEG_NONE},
+    {ENCR_AES_CBC, 256, INTEG_HMAC_SHA2_256_128}, {ENCR_AES_CBC, 128, INTEG_HMAC_SHA2_256_128},
+    {ENCR_AES_CBC, 256, INTEG_HMAC_SHA1_96},      {ENCR_NULL, 0, INTEG_HMAC_SHA2_256_128},
     {ENCR_NULL, 0, INTEG_HMAC_SHA1_96},
 };
 const size_t world_n_algs = ARRAY_LEN(world_algs);
@@ -80,7 +77,8 @@ void world_set(struct world *w, enum side side, const struct tunnel_policy *t)
     OK(dp_publish(w->dp[side]));
 }
 
-void world_route(struct world *w, enum side side, const char *prefix, uint32_t tunnel, uint32_t priority, uint16_t weight)
+void world_route(struct world *w, enum side side, const char *prefix, uint32_t tunnel, uint32_t priority,
+                 uint16_t weight)
 {
     struct route_policy r = {
         .account = ACCOUNT, .prefix = net(prefix), .tunnel = tunnel, .priority = priority, .weight = weight};
@@ -249,7 +247,8 @@ struct pkt *world_tun(struct world *w, enum side side, struct span packet)
     return world_run_tun(w, side, &p, 1);
 }
 
-struct pkt *world_net(struct world *w, enum side side, const struct pkt_outer *outer, enum pkt_from from, struct span data)
+struct pkt *world_net(struct world *w, enum side side, const struct pkt_outer *outer, enum pkt_from from,
+                      struct span data)
 {
     world_done(w);
     struct pkt *p = world_packet(w, data, from);
@@ -292,12 +291,8 @@ static uint8_t *scratch(void)
 struct span ip_packet_of(const char *src, const char *dst, uint8_t proto, struct span payload)
 {
     struct wr w = wr_of(scratch(), PKT_LARGE);
-    struct ip_fields f = {.src = ip(src),
-                          .dst = ip(dst),
-                          .proto = proto,
-                          .ttl = 64,
-                          .id = 0x1234,
-                          .payload_len = (uint32_t)payload.n};
+    struct ip_fields f = {
+        .src = ip(src), .dst = ip(dst), .proto = proto, .ttl = 64, .id = 0x1234, .payload_len = (uint32_t)payload.n};
     wire_ip_write(&w, &f);
     wr_bytes(&w, payload);
     assert_false(w.failed);

@@ -28,8 +28,16 @@ struct world {
 
 extern const struct esp_alg world_algs[]; /* every cipher there is */
 extern const size_t world_n_algs;
-#define GCM256 (struct esp_alg){.encr = ENCR_AES_GCM_16, .encr_bits = 256}
-#define CBC256 (struct esp_alg){.encr = ENCR_AES_CBC, .encr_bits = 256, .integ = INTEG_HMAC_SHA2_256_128}
+#define GCM256                                    \
+    (struct esp_alg)                              \
+    {                                             \
+        .encr = ENCR_AES_GCM_16, .encr_bits = 256 \
+    }
+#define CBC256                                                                   \
+    (struct esp_alg)                                                             \
+    {                                                                            \
+        .encr = ENCR_AES_CBC, .encr_bits = 256, .integ = INTEG_HMAC_SHA2_256_128 \
+    }
 
 struct addr ip(const char *text);
 struct prefix net(const char *text);
@@ -39,30 +47,32 @@ int world_close(void **state); /* every packet must be back in the pool */
 struct tunnel_policy world_gre(enum side side);
 struct tunnel_policy world_ipsec(enum side side);
 void world_set(struct world *w, enum side side, const struct tunnel_policy *t); /* and publish */
-void world_route(struct world *w, enum side side, const char *prefix, uint32_t tunnel, uint32_t priority, uint16_t weight);
+void world_route(struct world *w, enum side side, const char *prefix, uint32_t tunnel, uint32_t priority,
+                 uint16_t weight);
 struct child_sa world_child(enum side side, struct esp_alg alg); /* 0.0.0.0/0 both ways, raw ESP */
 void world_selectors(struct child_sa *c, const char *local, const char *remote);
 void world_up(struct world *w, struct esp_alg alg, uint8_t outer_family, bool udp, uint8_t inner_family);
 
 /* Give one packet to a side. What came out is w->out; returns the first one. The caller frees by world_done(). */
 struct pkt *world_tun(struct world *w, enum side side, struct span packet);
-struct pkt *world_net(struct world *w, enum side side, const struct pkt_outer *outer, enum pkt_from from, struct span data);
+struct pkt *world_net(struct world *w, enum side side, const struct pkt_outer *outer, enum pkt_from from,
+                      struct span data);
 struct pkt *world_run_tun(struct world *w, enum side side, struct pkt **v, size_t n);
 struct pkt *world_run_net(struct world *w, enum side side, struct pkt **v, size_t n);
 /* Carry what came out of one side to the other one's network side; it is consumed. */
 struct pkt *world_carry(struct world *w, enum side to);
 void world_done(struct world *w);
 struct pkt *world_packet(struct world *w, struct span data, enum pkt_from from); /* account 7 */
-struct pkt_outer world_outer(enum side to, uint8_t family); /* as it would be received by `to` */
+struct pkt_outer world_outer(enum side to, uint8_t family);                      /* as it would be received by `to` */
 
 uint64_t world_drops(const struct world *w, enum side side, enum dp_reason reason); /* all together */
 /* The packet was dropped for this reason, and the tunnel's (or else only the total's) counter says so. */
-#define assert_dropped(w, side, p, why)                                                                                   \
-    do {                                                                                                                  \
-        assert_non_null(p);                                                                                               \
-        assert_int_equal((p)->verdict, PKT_DROP);                                                                         \
-        assert_string_equal(dp_reason_name((p)->reason), dp_reason_name(why));                                            \
-        assert_true(world_drops((w), (side), (why)) > 0);                                                                 \
+#define assert_dropped(w, side, p, why)                                        \
+    do {                                                                       \
+        assert_non_null(p);                                                    \
+        assert_int_equal((p)->verdict, PKT_DROP);                              \
+        assert_string_equal(dp_reason_name((p)->reason), dp_reason_name(why)); \
+        assert_true(world_drops((w), (side), (why)) > 0);                      \
     } while (0)
 
 /* An IP packet: payload octets 0, 1, 2 ..; the result is valid until the next but three. */
