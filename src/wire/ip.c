@@ -194,6 +194,9 @@ size_t wire_ip4_fragments(const uint8_t *p, const struct ip_view *ip, uint16_t m
     size_t first, later, payload = ip->len - ip->payload;
     if (ip->version != 4 || ip->df || !fragment_room(p, ip, mtu, &first, &later))
         return 0;
+    /* A part of a datagram that would end behind octet 65535: the offsets of its own parts would not hold in 13 bits. */
+    if ((load_be16(p + 6) & 0x1fffu) * 8 + ip->len > UINT16_MAX)
+        return 0;
     return payload <= first ? 1 : 1 + (payload - first + later - 1) / later;
 }
 
