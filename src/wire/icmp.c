@@ -5,6 +5,7 @@ enum {
     ICMP4_UNREACHABLE = 3,
     ICMP4_FRAGMENTATION_NEEDED = 4, /* the code */
     ICMP6_PACKET_TOO_BIG = 2,
+    ICMP6_REDIRECT = 137,
     ICMP_HEADER = 8,
     ICMP_TTL = 64,
 };
@@ -38,22 +39,23 @@ void wire_icmp_too_big(struct wr *w, const struct addr *src, uint16_t mtu, struc
 
 bool wire_icmp_may_answer(const uint8_t *p, const struct ip_view *ip)
 {
-    struct addr src = wire_ip_src(p), dst = wire_ip_dst(p);
-    /* RFC 1122 3.2.2: not for a fragment other than the first, not to or about a broadcast, multicast or loopback address.
-     * A link-local source is fine: tunnels are numbered from 169.254/16. */
+    struct addr src = wire_ip_src(p);
+    /* RFC 1122 3.2.2, RFC 4443 2.4 (e.6): not to a broadcast, multicast or loopback address. A link-local source is fine: tunnels
+     * are numbered from 169.254/16. */
     bool link_local4 = src.family == 4 && src.b[0] == 169 && src.b[1] == 254;
-    if (ip->later || (addr_is_local_scope(&src) && !link_local4))
+    if (addr_is_local_scope(&src) && !link_local4)
         return false;
-    if (dst.family == 4 ? dst.b[0] >= 224 : false)
-        return false; /* RFC 4443 2.4 (e.3) excepts "packet too big" from the rule about multicast destinations */
-    if (ip->version == 4 ? ip->proto != IP_PROTO_ICMP : ip->proto != IP_PROTO_ICMP6)
+    /* Not for a fragment other than the first, nor about multicast. In IPv6 "packet too big" is free from both rules: 3.2, 2.4 (e.3). */
+    if (ip->version == 4 && (ip->later || p[IP4_DST] >= 224))
+        return false;
+    if (ip->proto != (ip->version == 4 ? IP_PROTO_ICMP : IP_PROTO_ICMP6) || ip->later)
         return true;
     if (ip->payload >= ip->len)
         return false;
     /* Never an error about an error: IPv4's queries are echo, timestamp, information and mask; ICMPv6's errors are < 128. */
     uint8_t type = p[ip->payload];
     if (ip->version == 6)
-        return type >= 128;
+        return type >= 128 && type != ICMP6_REDIRECT;
     return type == 0 || type == 8 || (type >= 13 && type <= 18);
 }
 
