@@ -32,7 +32,7 @@ union fd_control {
 
 static const char *const helper_calls[] = {
     "read", "write", "close", "openat", "open", "fcntl", "ioctl", "fstat", "newfstatat", "fstatfs", "socket", "bind",
-    "getsockname", "setsockopt", "recvmsg", "sendmsg", "setns", "unshare", "mount", "mkdir", "mkdirat", "unlink",
+    "getsockname", "setsockopt", "recvfrom", "recvmsg", "sendmsg", "setns", "unshare", "mount", "mkdir", "mkdirat", "unlink",
     "unlinkat", "mmap", "munmap", "mremap", "madvise", "brk", "futex", "getpid", "gettid", "tgkill", "rt_sigreturn",
     "rt_sigprocmask", "rt_sigaction", "exit", "exit_group", "restart_syscall", "clock_gettime", "getrandom"};
 
