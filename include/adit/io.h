@@ -140,7 +140,7 @@ struct io_tun_config {
 };
 /* helper: may be NULL when netns is NULL. Blocks for the helper's answer, 5 s at most. RC_ABSENT: no such namespace;
  * RC_EXISTS: the device's name is taken. Sets on the device: IPv4 forwarding, rp_filter 0, accept_local, addr_gen_mode none.
- * The link is still down. When a namespace was deleted its TUN reports IO_HANGUP, and reading RC_ABSENT. */
+ * The link is still down. When the device was deleted its descriptor reports IO_HANGUP, and reading RC_ABSENT. */
 enum rc io_tun_open(struct io_helper *helper, const struct io_tun_config *config, struct io_tun **ret,
                     struct io_error *ret_error) ADIT_MUST_USE;
 void io_tun_close(struct io_tun *tun);                   /* the device, its addresses and routes go with it */
@@ -152,15 +152,21 @@ enum rc io_tun_read(struct io_tun *tun, unsigned queue, struct pkt_pool *pool, s
 /* Packets with verdict PKT_TO_TUN. They stay the caller's. ret_dropped is always set. RC_ABSENT as above. */
 enum rc io_tun_write(struct io_tun *tun, unsigned queue, struct pkt *const *v, size_t n,
                      size_t *ret_dropped) ADIT_MUST_USE;
+/* The name of its namespace is gone, or names another one now. The kernel does not say so: our descriptors keep alive what was
+ * deleted. Ask every few seconds; close and open anew. */
+bool io_tun_is_orphan(const struct io_tun *tun);
 struct io_tun_counts {
-    uint64_t read, written, read_truncated, write_full, write_down, write_error;
+    uint64_t read, written;
+    uint64_t read_truncated; /* larger than any buffer */
+    uint64_t read_dropped;   /* no large buffer was free */
+    uint64_t write_full, write_down, write_error;
 };
 void io_tun_counts(const struct io_tun *tun, struct io_tun_counts *ret);
 
-/* ---- netlink.c: what is done through the account's rtnetlink descriptor. RC_ABSENT: the device is gone. Adding what is
+/* ---- link.c, route.c: what is done through the account's rtnetlink descriptor. RC_ABSENT: the device is gone. Adding what is
  * there and removing what is not are fine. */
 enum rc io_link_up(struct io_tun *tun, uint32_t mtu, struct io_error *ret_error) ADIT_MUST_USE; /* up, or a new MTU */
-/* The address and, as our own route, its subnet: `mtu` is the tunnel's (0: the device's). */
+/* The address and, as our own route, its subnet: `mtu` is the tunnel's (0: the device's). Both or neither. */
 enum rc io_address_add(struct io_tun *tun, const struct prefix *address, uint32_t mtu,
                        struct io_error *ret_error) ADIT_MUST_USE;
 enum rc io_address_remove(struct io_tun *tun, const struct prefix *address, struct io_error *ret_error) ADIT_MUST_USE;

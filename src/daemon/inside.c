@@ -1,12 +1,12 @@
 /* inside: an account's TUN. What should be there (addresses, routes, MTU) is computed from the configuration and dp's exact MTUs,
  * compared with what was put there, and the difference is made. A TUN that cannot be opened, or whose namespace was deleted, is
- * opened anew every INSIDE_RETRY.
+ * opened anew: every INSIDE_RETRY there is a look.
  */
 #include "daemon.h"
 
 #include <stdlib.h>
 
-struct set { /* routes, or addresses (without metric and MTU); sorted by prefix */
+struct set { /* routes, or addresses (without metric); sorted by prefix */
     struct io_route *v;
     size_t n;
 };
@@ -16,8 +16,8 @@ struct inside {
     uint32_t account;
     struct io_tun *tun; /* NULL: not there now */
     struct io_watch watch;
-    uint64_t retry_at;
-    bool complained; /* one line per outage */
+    uint64_t look_at; /* can it be opened now; does its namespace still exist */
+    bool complained;  /* one line per outage */
     uint32_t mtu;
     struct set addresses, routes; /* as they were put there */
 };
@@ -28,9 +28,14 @@ struct io_tun *inside_tun(const struct daemon *d, uint32_t account)
     return in ? in->tun : NULL;
 }
 
+static const struct config_account *config_of(const struct inside *in)
+{
+    return in->daemon->handles.accounts[in->account].row;
+}
+
 static void complain(struct inside *in, const char *event, const struct io_error *e)
 {
-    const struct config_account *row = in->daemon->handles.accounts[in->account].row;
+    const struct config_account *row = config_of(in);
     LOG(&in->daemon->log, io_clock_now(), LOG_LEVEL_ERROR, event, LOG_STR("account", config_account_label(row)),
         LOG_STR("device", row->device), LOG_STR("netns", row->netns ? row->netns : ""), LOG_STR("reason", e->text));
 }
@@ -82,7 +87,7 @@ static size_t aggregate(struct io_route *v, size_t n)
 
 static enum rc wanted_routes(const struct inside *in, struct set *ret)
 {
-    const struct config_account *row = in->daemon->handles.accounts[in->account].row;
+    const struct config_account *row = config_of(in);
     struct io_route *v = calloc(row->routes.n + 1, sizeof *v);
     if (!v)
         return RC_NOMEM;
@@ -95,16 +100,19 @@ static enum rc wanted_routes(const struct inside *in, struct set *ret)
     return RC_OK;
 }
 
-static enum rc wanted_addresses(const struct config_account *row, struct set *ret)
+static enum rc wanted_addresses(const struct inside *in, struct set *ret)
 {
+    const struct config_account *row = config_of(in);
     struct set s = {.v = calloc(2 * row->tunnels.n + 1, sizeof *s.v)};
     if (!s.v)
         return RC_NOMEM;
     for (size_t i = 0; i < row->tunnels.n; i++) {
-        if (row->tunnels.v[i].interface_address.addr.family)
-            s.v[s.n++].prefix = row->tunnels.v[i].interface_address;
-        if (row->tunnels.v[i].interface_address6.addr.family)
-            s.v[s.n++].prefix = row->tunnels.v[i].interface_address6;
+        const struct config_tunnel *t = &row->tunnels.v[i];
+        uint32_t mtu = tunnel_mtu(in->daemon, handles_find_tunnel(&in->daemon->handles, in->account, t->name));
+        if (t->interface_address.addr.family)
+            s.v[s.n++] = (struct io_route){.prefix = t->interface_address, .mtu = mtu};
+        if (t->interface_address6.addr.family)
+            s.v[s.n++] = (struct io_route){.prefix = t->interface_address6, .mtu = mtu};
     }
     qsort(s.v, s.n, sizeof *s.v, compare_routes);
     *ret = s;
@@ -114,7 +122,7 @@ static enum rc wanted_addresses(const struct config_account *row, struct set *re
 /* MTU of the TUN: the largest inner MTU of its tunnels. */
 static uint32_t wanted_mtu(const struct inside *in)
 {
-    const struct config_account *row = in->daemon->handles.accounts[in->account].row;
+    const struct config_account *row = config_of(in);
     uint32_t mtu = 0;
     for (size_t i = 0; i < row->tunnels.n; i++) {
         uint32_t m =
@@ -131,7 +139,7 @@ typedef enum rc change(struct io_tun *tun, const struct io_route *entry, struct 
 
 static enum rc add_address(struct io_tun *tun, const struct io_route *entry, struct io_error *e)
 {
-    return io_address_add(tun, &entry->prefix, e);
+    return io_address_add(tun, &entry->prefix, entry->mtu, e);
 }
 
 static enum rc remove_address(struct io_tun *tun, const struct io_route *entry, struct io_error *e)
@@ -139,27 +147,37 @@ static enum rc remove_address(struct io_tun *tun, const struct io_route *entry, 
     return io_address_remove(tun, &entry->prefix, e);
 }
 
-/* Both sets are sorted: one walk over the two. Takes `want`, which becomes what is there; on failure what is there is unknown, and
- * the next call adds all of it again, which is harmless. */
+/* Both sets are sorted: one walk over the two. Takes `want`, which becomes what is there, without the entries that were refused
+ * (somebody else's route stands there, the namespace has no IPv6): the next call tries those again. When the device itself is
+ * the trouble, what is there is unknown, and the next call adds all of it, which is harmless. */
 static enum rc sync_set(struct inside *in, struct set *have, struct set want, change *add, change *remove,
                         struct io_error *e)
 {
     enum rc rc = RC_OK;
-    for (size_t i = 0, j = 0; rc == RC_OK && (i < have->n || j < want.n);) {
+    size_t kept = 0;
+    for (size_t i = 0, j = 0; i < have->n || j < want.n;) {
         int order = i == have->n ? 1 : j == want.n ? -1 : compare_prefix(&have->v[i].prefix, &want.v[j].prefix);
-        if (order < 0) {
-            rc = remove(in->tun, &have->v[i++], e);
-            continue;
-        }
-        if (order > 0 || have->v[i].mtu != want.v[j].mtu)
+        if (order < 0)
+            rc = remove(in->tun, &have->v[i], e);
+        else if (order > 0 || have->v[i].mtu != want.v[j].mtu)
             rc = add(in->tun, &want.v[j], e); /* or replaces */
-        i += order == 0;
-        j++;
+        else
+            rc = RC_OK;
+        if (rc == RC_ABSENT || rc == RC_NOMEM)
+            break;
+        if (rc != RC_OK)
+            complain(in, "inside.refused", e);
+        else if (order >= 0)
+            want.v[kept++] = want.v[j];
+        i += order <= 0;
+        j += order >= 0;
     }
+    want.n = kept;
     free(have->v);
     *have = want;
-    if (rc != RC_OK)
-        set_free(have);
+    if (rc != RC_ABSENT && rc != RC_NOMEM)
+        return RC_OK;
+    set_free(have);
     return rc;
 }
 
@@ -182,14 +200,13 @@ static void close_tun(struct inside *in)
 
 static enum rc sync_tun(struct inside *in, struct io_error *e)
 {
-    const struct config_account *row = in->daemon->handles.accounts[in->account].row;
     struct set want;
     uint32_t mtu = wanted_mtu(in);
     enum rc rc = mtu == in->mtu ? RC_OK : io_link_up(in->tun, mtu, e);
     if (rc != RC_OK)
         return rc;
     in->mtu = mtu;
-    rc = wanted_addresses(row, &want);
+    rc = wanted_addresses(in, &want);
     if (rc == RC_OK)
         rc = sync_set(in, &in->addresses, want, add_address, remove_address, e);
     if (rc == RC_OK)
@@ -228,7 +245,7 @@ static void tun_ready(void *ctx, unsigned events)
 static enum rc open_tun(struct inside *in, bool flush, struct io_error *e)
 {
     struct daemon *d = in->daemon;
-    const struct config_account *row = d->handles.accounts[in->account].row;
+    const struct config_account *row = config_of(in);
     struct io_tun_config config = {
         .netns = row->netns, .create = row->create, .device = row->device, .queues = 1, .account = in->account};
     enum rc rc = io_tun_open(d->helper, &config, &in->tun, e);
@@ -250,7 +267,7 @@ static void try_open(struct inside *in, bool flush, uint64_t now)
 {
     struct io_error e = {"out of memory"};
     enum rc rc = open_tun(in, flush, &e);
-    in->retry_at = rc == RC_OK ? NEVER : now + INSIDE_RETRY;
+    in->look_at = rc == RC_OK && !config_of(in)->netns ? NEVER : now + INSIDE_RETRY;
     if (rc != RC_OK && !in->complained)
         complain(in, "inside.open_failed", &e);
     else if (rc == RC_OK && in->complained)
@@ -278,7 +295,7 @@ void inside_lost(struct daemon *d, uint32_t account)
     complain(in, "inside.lost", &(struct io_error){"the device or its namespace is gone; opened anew when it can be"});
     in->complained = true;
     close_tun(in);
-    in->retry_at = io_clock_now() + INSIDE_RETRY;
+    in->look_at = io_clock_now() + INSIDE_RETRY;
 }
 
 void inside_close(struct daemon *d, uint32_t account)
@@ -292,17 +309,26 @@ void inside_close(struct daemon *d, uint32_t account)
     d->handles.accounts[account].inside = NULL;
 }
 
+static void look(struct inside *in, uint64_t now)
+{
+    in->look_at = now + INSIDE_RETRY;
+    if (in->tun && io_tun_is_orphan(in->tun))
+        inside_lost(in->daemon, in->account);
+    if (!in->tun)
+        try_open(in, false, now);
+}
+
 uint64_t inside_tick(struct daemon *d, uint64_t now)
 {
     uint64_t next = NEVER;
     for (uint32_t i = 0; i < d->handles.n_accounts; i++) {
         struct inside *in = d->handles.accounts[i].inside;
-        if (!in || in->tun)
+        if (!in)
             continue;
-        if (in->retry_at <= now)
-            try_open(in, false, now);
-        if (in->retry_at < next)
-            next = in->retry_at;
+        if (in->look_at <= now)
+            look(in, now);
+        if (in->look_at < next)
+            next = in->look_at;
     }
     return next;
 }

@@ -6,6 +6,7 @@
 
 #define NETNS_NAME_MAX 256
 #define NETNS_FOLDER "/run/netns"
+#define NETNS_PATH_MAX (NETNS_NAME_MAX + sizeof NETNS_FOLDER)
 
 struct descriptors {
     int netlink; /* NETLINK_ROUTE */
@@ -36,6 +37,8 @@ struct helper_answer { /* with 1 + queues descriptors when rc is RC_OK */
     struct io_error error;
 };
 
+/* The file that a namespace's name stands for. */
+enum rc netns_path(const char *name, char ret[NETNS_PATH_MAX], struct io_error *ret_error) ADIT_MUST_USE;
 /* The helper's side: serve until the daemon's end of the pair closes. */
 void helper_serve(int fd, int own_netns);
 /* Enter the namespace `name` (made first when `create`); the caller comes back by setns(own_netns). */

@@ -15,14 +15,16 @@
 
 #define SELF "/proc/thread-self/ns/net"
 
-static enum rc path_of(const char *name, char *ret, size_t max, struct io_error *ret_error)
+enum rc netns_path(const char *name, char ret[NETNS_PATH_MAX], struct io_error *ret_error)
 {
     bool absolute = name[0] == '/';
     if (!absolute && (!name[0] || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, "..")))
         return io_fail(ret_error, RC_RANGE, "\"%s\" is not a name of a network namespace", name);
-    int n = snprintf(ret, max, "%s%s", absolute ? "" : NETNS_FOLDER "/", name);
-    if (n < 0 || (size_t)n >= max)
+    char path[NETNS_PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s%s", absolute ? "" : NETNS_FOLDER "/", name);
+    if (n < 0 || (size_t)n >= sizeof path)
         return io_fail(ret_error, RC_RANGE, "the name of the network namespace is too long");
+    strcpy(ret, path);
     return RC_OK;
 }
 
@@ -61,8 +63,8 @@ static enum rc make(const char *name, const char *path, int own_netns, struct io
 
 enum rc netns_enter(const char *name, bool create, int own_netns, struct io_error *ret_error)
 {
-    char path[NETNS_NAME_MAX + sizeof NETNS_FOLDER];
-    enum rc rc = path_of(name, path, sizeof path, ret_error);
+    char path[NETNS_PATH_MAX];
+    enum rc rc = netns_path(name, path, ret_error);
     if (rc != RC_OK)
         return rc;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
