@@ -58,7 +58,8 @@ ADITCTL   := $(if $(CTL_OBJS),$(BUILD)/aditctl)
 SUITES    := $(call progs,tests/unit,tests,test_*) $(call progs,tests/sim,tests,sim_*)
 UNIT      := $(filter $(BUILD)/tests/$(T),$(SUITES))
 TOOLS     := $(call progs,tests/tools,tests,*)
-BENCH     := $(call progs,tests/bench,bench,*)
+BENCH     := $(call progs,tests/bench,bench,bench_*)
+BENCH_OBJS := $(call objs,tests/bench/lib/*.c)
 FUZZ      := $(call progs,tests/fuzz,tests,fuzz_*)
 ASAN_MAKE = $(SUBMAKE) BUILD=$(BUILD)/asan SAN=$(SANITIZE)
 ASAN_UNIT  = $(UNIT:$(BUILD)/%=$(BUILD)/asan/%)
@@ -95,10 +96,15 @@ $(BUILD)/aditctl: $(CTL_OBJS) $(BUILD)/libadit.a
 
 # Test programs link the pure library as it is: no stubs.
 .SECONDEXPANSION:
-$(SUITES) $(BENCH): $$(call objs,tests/*/$$(@F).c) $(HELP_OBJS) $(BUILD)/libadit.a
+$(SUITES): $$(call objs,tests/*/$$(@F).c) $(HELP_OBJS) $(BUILD)/libadit.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
 	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS) $(TEST_LIBS) -lz
+
+$(BENCH): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BENCH_OBJS) $(BUILD)/libadit.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS)
 
 # The tools take hostile input: they are always the sanitized build.
 ifneq ($(SAN),)
@@ -147,7 +153,7 @@ soak:
 	@$(AS_ROOT) tests/netns/soak
 
 bench: programs $(BENCH)
-	@for b in $(BENCH); do $$b || exit 1; done
+	@for b in $(BENCH); do BUILD=$(BUILD) $$b || exit 1; done
 
 fuzz:
 	@conf/setup/deps lint

@@ -1,0 +1,202 @@
+/* The datapath core: nanoseconds of processor time per packet of dp_from_tun() and dp_from_net(), each beside the bare cipher in the
+ * same interleaved run; what it costs to find things; what it costs to have 100,000 of them.
+ *     bench_core [core] [lookup] [scale]     default: all; BUILD names the folder of the report
+ */
+#include <inttypes.h>
+#include <malloc.h>
+#include <string.h>
+
+#include "lib/bare.h"
+#include "lib/fatal.h"
+#include "lib/looped.h"
+#include "lib/lookup.h"
+#include "lib/report.h"
+
+#define CORE_BATCH 32 /* the one of section "core" */
+
+static const struct plan core_plan = {.rounds = 11, .sample_ns = 400000};
+static const struct plan scale_plan = {.rounds = 11, .sample_ns = 4000000};
+static const uint32_t sizes[] = {64, 256, 512, 1400, 9000};
+static const size_t batches[] = {1, 8, 32, 64};
+static struct report *report;
+
+static const struct suite_row {
+    const char *name;
+    enum tunnel_type type;
+    struct esp_alg alg;
+} suites[] = {
+    {"gcm256", TUNNEL_IPSEC, {ENCR_AES_GCM_16, 256, INTEG_NONE}},
+    {"gcm128", TUNNEL_IPSEC, {ENCR_AES_GCM_16, 128, INTEG_NONE}},
+    {"cbc256_sha256", TUNNEL_IPSEC, {ENCR_AES_CBC, 256, INTEG_HMAC_SHA2_256_128}},
+    {"cbc256_sha1", TUNNEL_IPSEC, {ENCR_AES_CBC, 256, INTEG_HMAC_SHA1_96}},
+    {"null_sha256", TUNNEL_IPSEC, {ENCR_NULL, 0, INTEG_HMAC_SHA2_256_128}},
+    {"gre", TUNNEL_GRE, {0}},
+};
+
+/* ---- core ------------------------------------------------------------------------------------- */
+
+/* "esp_out_gcm256_1400", "gre_in_64"; other batches than the usual one by a suffix. */
+static void record(const struct suite_row *suite, uint32_t size, size_t batch, int way, const struct series *ours,
+                   const struct series *bare)
+{
+    char name[96], suffix[16] = "";
+    const char *section = batch == CORE_BATCH ? "core" : "core_batch";
+    if (batch != CORE_BATCH)
+        snprintf(suffix, sizeof suffix, "_b%zu", batch);
+    if (suite->type == TUNNEL_GRE)
+        snprintf(name, sizeof name, "gre_%s_%" PRIu32 "%s", way ? "in" : "out", size, suffix);
+    else
+        snprintf(name, sizeof name, "esp_%s_%s_%" PRIu32 "%s", way ? "in" : "out", suite->name, size, suffix);
+    report_number(report, section, name, "ns", ours->median);
+    report_samples(report, section, name, "samples", ours->sample, core_plan.rounds);
+    if (bare) {
+        report_number(report, section, name, "bare_ns", bare->median);
+        report_samples(report, section, name, "bare_samples", bare->sample, core_plan.rounds);
+    }
+}
+
+static void print_cell(const struct series *ours, const struct series *bare)
+{
+    if (bare)
+        printf(" %7.1f /%7.1f =%5.2f", ours->median, bare->median, ours->median / bare->median);
+    else
+        printf(" %7.1f               ", ours->median);
+}
+
+/* One size at all batches, ours and bare in turn. */
+static void core_size(const struct suite_row *suite, struct looped **l, uint32_t size)
+{
+    enum { N = ARRAY_LEN(batches) };
+    struct subject s[2 * N] = {0};
+    size_t n = 0;
+    for (size_t i = 0; i < N; i++) {
+        looped_resize(l[i], size, batches[i]);
+        s[n++] = (struct subject){.pass = looped_pass, .ctx = l[i]};
+    }
+    for (size_t i = 0; i < N && suite->type == TUNNEL_IPSEC; i++) {
+        struct bare *b = bare_new(suite->alg, size, batches[i]);
+        if (b)
+            s[n++] = (struct subject){.pass = bare_pass, .ctx = b};
+    }
+    measure(&core_plan, s, n);
+    for (int way = 0; way < 2; way++) {
+        printf("  %-3s %5" PRIu32, way ? "in" : "out", size);
+        for (size_t i = 0; i < N; i++) {
+            const struct series *bare = n > N ? &s[N + i].series[way] : NULL;
+            print_cell(&s[i].series[way], bare);
+            record(suite, size, batches[i], way, &s[i].series[way], bare);
+        }
+        printf("\n");
+    }
+    for (size_t i = N; i < n; i++)
+        bare_free(s[i].ctx);
+}
+
+static void core(void)
+{
+    printf("core: ns per packet / bare cipher = ratio, at batches of\n             ");
+    for (size_t i = 0; i < ARRAY_LEN(batches); i++)
+        printf("%-24zu", batches[i]);
+    printf("\n");
+    for (size_t k = 0; k < ARRAY_LEN(suites); k++) {
+        struct looped *l[ARRAY_LEN(batches)];
+        struct looped_config c = {.type = suites[k].type, .alg = suites[k].alg, .tunnels = 1, .size = 64, .batch = 1};
+        for (size_t i = 0; i < ARRAY_LEN(batches); i++)
+            l[i] = looped_new(&c);
+        printf("%s\n", suites[k].name);
+        for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+            core_size(&suites[k], l, sizes[i]);
+        for (size_t i = 0; i < ARRAY_LEN(batches); i++)
+            looped_free(l[i]);
+    }
+}
+
+/* ---- scale ------------------------------------------------------------------------------------ */
+
+static size_t resident(void) /* of this process, in bytes */
+{
+    size_t total, pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    MUST(f && fscanf(f, "%zu %zu", &total, &pages) == 2);
+    fclose(f);
+    return pages * 4096;
+}
+
+static void scale(void)
+{
+    enum { COUNTS = 3, SIZES = 2 };
+    static const uint32_t count[COUNTS] = {1, 1000, 100000}, size[SIZES] = {64, 1400};
+    struct looped *l[COUNTS];
+    for (size_t i = 0; i < COUNTS; i++) {
+        struct looped_config c = {
+            .alg = suites[0].alg, .type = TUNNEL_IPSEC, .tunnels = count[i], .size = 64, .batch = CORE_BATCH};
+        size_t before = resident();
+        l[i] = looped_new(&c);
+        if (i == COUNTS - 1) {
+            double bytes = (double)(resident() - before) / count[i];
+            printf("scale: %" PRIu32 " tunnels with an SA each: %.0f bytes resident per tunnel and SA pair\n", count[i],
+                   bytes);
+            report_number(report, "scale", "tunnel_and_sa", "bytes", bytes);
+        }
+    }
+    for (size_t k = 0; k < SIZES; k++) {
+        struct subject s[COUNTS] = {0};
+        for (size_t i = 0; i < COUNTS; i++) {
+            looped_resize(l[i], size[k], CORE_BATCH);
+            s[i] = (struct subject){.pass = looped_pass, .ctx = l[i]};
+        }
+        measure(&scale_plan, s, COUNTS);
+        for (size_t i = 0; i < COUNTS; i++) {
+            char name[64];
+            printf("  %5" PRIu32 " B, %6" PRIu32 " SAs:", size[k], count[i]);
+            for (int way = 0; way < 2; way++) {
+                const struct series *x = &s[i].series[way];
+                printf("  %s %7.1f ns (%.2f x)", way ? "in" : "out", x->median, x->median / s[0].series[way].median);
+                snprintf(name, sizeof name, "esp_%s_gcm256_%" PRIu32 "_sas_%" PRIu32, way ? "in" : "out", size[k],
+                         count[i]);
+                report_number(report, "scale", name, "ns", x->median);
+                report_samples(report, "scale", name, "samples", x->sample, scale_plan.rounds);
+            }
+            printf("\n");
+        }
+    }
+    for (size_t i = 0; i < COUNTS; i++)
+        looped_free(l[i]);
+}
+
+/* ---- main ------------------------------------------------------------------------------------- */
+
+static bool wanted(int argc, char **argv, const char *part)
+{
+    bool found = argc < 2;
+    for (int i = 1; i < argc; i++)
+        found |= strcmp(argv[i], part) == 0;
+    return found;
+}
+
+int main(int argc, char **argv)
+{
+    const char *build = getenv("BUILD");
+    char path[512];
+    snprintf(path, sizeof path, "%s/bench/report.json", build ? build : "build");
+    MUST((report = report_open(path)) != NULL);
+    struct crypto *c;
+    struct crypto_versions v;
+    MUST(crypto_new(NULL, &c) == RC_OK);
+    crypto_versions(c, &v);
+    printf("%s; ESP by %s\n", v.openssl, v.esp_gcm);
+    crypto_free(c);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (wanted(argc, argv, "core"))
+        core();
+    if (wanted(argc, argv, "lookup"))
+        lookup(report);
+    if (wanted(argc, argv, "scale"))
+        scale();
+    if (!report_save(report)) {
+        perror(path);
+        return 1;
+    }
+    printf("report: %s\n", path);
+    return 0;
+}

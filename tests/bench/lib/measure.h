@@ -1,0 +1,44 @@
+/* measure: how long does a piece of the datapath take? Nanoseconds of this thread's processor time per packet: the monotonic clock
+ * around each timed piece, and the thread's CPU clock around the whole sample: a sample during which somebody else had the
+ * processor is taken again. Subjects are measured in turn, round after round, so that what disturbs one disturbs all, and
+ * ratios within one call hold even on a busy machine.
+ */
+#ifndef ADIT_BENCH_MEASURE_H
+#define ADIT_BENCH_MEASURE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#define ROUNDS_MAX 64
+
+struct series {
+    uint64_t ns, packets; /* of the sample under way; pass() adds to them */
+    double sample[ROUNDS_MAX];
+    double median; /* ns per packet */
+};
+struct subject {
+    void (*pass)(void *ctx, struct series *s); /* s[0], and s[1] where a pass times two things */
+    void *ctx;
+    struct series series[2];
+};
+
+struct plan {
+    size_t rounds;
+    uint64_t sample_ns; /* timed nanoseconds per subject and round */
+};
+void measure(const struct plan *plan, struct subject *v, size_t n);
+
+static inline uint64_t clock_ns(clockid_t id)
+{
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+static inline uint64_t measure_begin(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+void measure_end(struct series *s, uint64_t begin, size_t packets); /* the clock's own cost is taken off */
+
+#endif
