@@ -59,8 +59,12 @@ void dp_free(struct dp *dp)
 static struct key mask6(uint8_t len)
 {
     return (struct key){
-        .hi = len == 0 ? 0 : len >= 64 ? UINT64_MAX : ~(UINT64_MAX >> len),
-        .lo = len <= 64 ? 0 : len >= 128 ? UINT64_MAX : ~(UINT64_MAX >> (len - 64)),
+        .hi = len == 0    ? 0
+              : len >= 64 ? UINT64_MAX
+                          : ~(UINT64_MAX >> len),
+        .lo = len <= 64    ? 0
+              : len >= 128 ? UINT64_MAX
+                           : ~(UINT64_MAX >> (len - 64)),
     };
 }
 
@@ -81,8 +85,8 @@ static void view_interface(struct tun *v, const struct tunnel_policy *t)
 
 static struct tun view_of(const struct tunnel_policy *t)
 {
-    uint16_t flags = (uint16_t)((t->checksum ? GRE_CHECKSUM : 0) | (t->has_key ? GRE_KEY : 0) |
-                                (t->sequence ? GRE_SEQUENCE : 0));
+    uint16_t flags =
+        (uint16_t)((t->checksum ? GRE_CHECKSUM : 0) | (t->has_key ? GRE_KEY : 0) | (t->sequence ? GRE_SEQUENCE : 0));
     struct tun v = {
         .handle = t->tunnel,
         .account = t->account,
@@ -143,6 +147,7 @@ static struct tunnel *tunnel_get(struct dp *dp, const struct tunnel_policy *p)
     t = calloc(1, sizeof *t);
     if (!t)
         return NULL;
+    list_init(&t->routes);
     worker_counters_sum(dp, p->tunnel, &t->base);
     dp->live[p->tunnel] = (struct live){.path_mtu_until = NEVER, .seq_in = UINT32_MAX};
     dp->tunnel[p->tunnel] = t;
@@ -174,6 +179,7 @@ enum rc dp_tunnel_set(struct dp *dp, const struct tunnel_policy *policy)
         route_implicit_set(dp, view, t->net, net) != RC_OK) {
         tun_free(dp, view);
         if (is_new) {
+            routes_of_tunnel_remove(dp, policy->tunnel);
             dp->tunnel[policy->tunnel] = NULL;
             free(t);
         }
@@ -209,7 +215,7 @@ void dp_tunnel_remove(struct dp *dp, uint32_t handle)
 void tables_reap(struct dp *dp, const struct tables *old, const struct tables *new)
 {
     for (uint32_t i = 0; i < old->n_tun; i++)
-        if (old->tun[i] && !(i < new->n_tun && new->tun[i] == old->tun[i]))
+        if (old->tun[i] && !(i < new->n_tun &&new->tun[i] == old->tun[i]))
             tun_free(dp, old->tun[i]);
 }
 

@@ -67,6 +67,7 @@ static enum rc route_set(struct dp *dp, const struct route_policy *policy, bool 
         return RC_NOMEM;
     }
     list_push_back(&a->routes, &r->in_account);
+    list_push_back(&dp->tunnel[policy->tunnel]->routes, &r->in_tunnel);
     a->dirty = true;
     return RC_OK;
 }
@@ -76,6 +77,7 @@ static void route_drop(struct dp *dp, struct route *r)
     account_find(dp, r->policy.account)->dirty = true;
     map_remove(&dp->routes, &r->node);
     list_remove(&r->in_account);
+    list_remove(&r->in_tunnel);
     free(r);
 }
 
@@ -122,13 +124,7 @@ enum rc route_implicit_set(struct dp *dp, const struct tun *tun, const struct pr
 
 void routes_of_tunnel_remove(struct dp *dp, uint32_t tunnel)
 {
-    struct account *a = account_find(dp, dp->tunnel[tunnel]->view->account);
-    if (!a)
-        return;
-    for (struct list *l = a->routes.next, *next; l != &a->routes; l = next) {
-        next = l->next;
-        struct route *r = CONTAINER_OF(l, struct route, in_account);
-        if (r->policy.tunnel == tunnel)
-            route_drop(dp, r);
-    }
+    struct list *routes = &dp->tunnel[tunnel]->routes;
+    while (!list_empty(routes))
+        route_drop(dp, CONTAINER_OF(routes->next, struct route, in_tunnel));
 }

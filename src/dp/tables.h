@@ -174,6 +174,7 @@ struct source_set { /* allowed inner sources; tunnels of an account share one */
 struct tunnel {
     struct tun *view; /* the next published one */
     struct prefix net[2];    /* implicit routes; family 0: none */
+    struct list routes;
     uint32_t window;         /* replay window of SAs to come, packets; 0: no check */
     struct dp_counters base; /* of the handle's former holders */
 };
@@ -188,7 +189,7 @@ struct account {
 
 struct route {
     struct map_node node; /* by account, prefix, tunnel */
-    struct list in_account;
+    struct list in_account, in_tunnel;
     struct route_policy policy;
     bool implicit;
 };
