@@ -38,3 +38,33 @@ void ip4_finish(uint8_t *p)
     p[10] = (uint8_t)(sum >> 8);
     p[11] = (uint8_t)sum;
 }
+
+static uint8_t *put32(uint8_t *p, uint32_t v)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (uint8_t)(v >> (24 - 8 * i));
+    return p + 4;
+}
+
+struct span gre_packet(uint16_t flags, uint16_t proto, uint32_t key, uint32_t sequence, struct span payload)
+{
+    static uint8_t ring[4][4096];
+    static unsigned turn;
+    uint8_t *p = ring[turn++ % 4], *at = put32(p, (uint32_t)flags << 16 | proto);
+    assert_in_range(payload.n, 0, 4000);
+    if (flags & 0x8000)
+        at = put32(at, 0);
+    if (flags & 0x2000)
+        at = put32(at, key);
+    if (flags & 0x1000)
+        at = put32(at, sequence);
+    if (payload.n)
+        memcpy(at, payload.p, payload.n);
+    size_t n = (size_t)(at - p) + payload.n;
+    if (flags & 0x8000) {
+        uint16_t sum = inet_checksum(p, n);
+        p[4] = (uint8_t)(sum >> 8);
+        p[5] = (uint8_t)sum;
+    }
+    return span_of(p, n);
+}

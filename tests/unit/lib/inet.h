@@ -10,6 +10,9 @@ uint16_t inet_checksum_pseudo(struct span packet, size_t at,
                               uint8_t proto); /* from `at` to the end, under the pseudo-header */
 bool ip4_header_ok(struct span packet);       /* length, header length and checksum */
 void ip4_finish(uint8_t *p);                  /* write the header checksum */
+/* A GRE packet as RFC 2784 and 2890 draw it: `flags` and `proto` verbatim; the fields its bits C, K, S announce, the checksum right. At
+ * most 4000 octets; valid until the next but three. */
+struct span gre_packet(uint16_t flags, uint16_t proto, uint32_t key, uint32_t sequence, struct span payload);
 static inline uint16_t be16(const uint8_t *p)
 {
     return (uint16_t)(p[0] << 8 | p[1]);
