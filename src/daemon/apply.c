@@ -1,6 +1,6 @@
 /* A configuration, or the difference between two, becomes commands to the cores and to the accounts' insides.
- * Rows that did not change are not touched. What could fail half-way is prepared first (handles, sockets); what remains can only
- * fail for want of memory, and then says which row.
+ * Rows that did not change are not touched. When one is refused, the difference back to the running configuration, computed
+ * beforehand, undoes what was done: each step may therefore find its work done already.
  */
 #include "daemon.h"
 
@@ -34,6 +34,8 @@ static enum rc tunnel_gone(struct daemon *d, const struct config_account *accoun
     uint32_t a = handles_find_account(&d->handles, account->id);
     uint32_t tunnel = handles_find_tunnel(&d->handles, a, row->name);
     struct ike_cmd cmd = {.type = IKE_CMD_TUNNEL_REMOVE, .handle = tunnel};
+    if (tunnel == TUNNEL_NONE)
+        return RC_OK;
     enum rc rc = row->type == TUNNEL_IPSEC ? command(d, &cmd) : RC_OK;
     dp_tunnel_remove(d->dp, tunnel);
     d->unpublished = true;
@@ -79,7 +81,8 @@ static enum rc apply_route(struct daemon *d, const struct config_delta *delta)
     uint32_t tunnel = handles_find_tunnel(&d->handles, a, row->tunnel);
     d->unpublished = true;
     if (!delta->new_route) {
-        dp_route_remove(d->dp, a, &row->prefix, tunnel);
+        if (tunnel != TUNNEL_NONE)
+            dp_route_remove(d->dp, a, &row->prefix, tunnel);
         return RC_OK;
     }
     struct route_policy policy;
@@ -95,6 +98,8 @@ static enum rc apply_account(struct daemon *d, const struct config_delta *delta,
     uint32_t account;
     if (!delta->new_account) {
         account = handles_find_account(&d->handles, delta->old_account->id);
+        if (account == ACCOUNT_NONE)
+            return RC_OK;
         inside_close(d, account);
         handles_drop_account(&d->handles, account);
         return RC_OK;
@@ -134,7 +139,7 @@ static enum rc apply_delta(struct daemon *d, const struct config *next, const st
 
 /* ---- sections */
 
-static bool wants_helper(const struct config *c)
+bool apply_wants_helper(const struct config *c)
 {
     for (size_t i = 0; i < c->accounts.n; i++)
         if (c->accounts.v[i].netns)
@@ -151,11 +156,16 @@ static struct io_outer_want wanted_sockets(const struct config *c)
     return want;
 }
 
-static enum rc apply_sockets(struct daemon *d, const struct config *next, struct io_error *e)
+/* Opens what is missing. What is not wanted any more stays open until the tunnels that used it have told their peers. */
+static enum rc open_sockets(struct daemon *d, const struct config *next, struct io_error *e)
 {
     struct io_outer_want want = wanted_sockets(next);
-    if (d->outer)
+    if (d->outer) {
+        struct io_outer_want before = wanted_sockets(d->config);
+        want.gre |= before.gre;
+        want.ipsec |= before.ipsec;
         return io_outer_set(d->outer, &want, e);
+    }
     struct io_outer_config config = {.want = want,
                                      .mark = next->outer.mark,
                                      .device = next->outer.device,
@@ -164,6 +174,14 @@ static enum rc apply_sockets(struct daemon *d, const struct config *next, struct
                                      .datagram = traffic_datagram,
                                      .ctx = d};
     return io_outer_open(d->loop, &config, &d->outer, e);
+}
+
+static void close_sockets(struct daemon *d, const struct config *now)
+{
+    struct io_outer_want want = wanted_sockets(now);
+    struct io_error e;
+    if (io_outer_set(d->outer, &want, &e) != RC_OK)
+        LOG(&d->log, io_clock_now(), LOG_LEVEL_ERROR, "daemon.sockets_failed", LOG_STR("reason", e.text));
 }
 
 static enum rc apply_ike_policy(struct daemon *d, const struct config *next)
@@ -176,6 +194,8 @@ static enum rc apply_ike_policy(struct daemon *d, const struct config *next)
 
 static void apply_log(struct daemon *d, const struct config *next)
 {
+    if (d->log.rate != next->log.rate)
+        memset(d->log.classes, 0, sizeof d->log.classes); /* their buckets have the old rate */
     d->log.level = (enum log_level)next->log.level;
     d->log.rate = next->log.rate;
     d->log.burst = next->log.rate * 2;
@@ -185,26 +205,25 @@ static void apply_log(struct daemon *d, const struct config *next)
 static enum rc apply_sections(struct daemon *d, const struct config *next, const struct config_diff *diff,
                               struct io_error *e)
 {
-    enum rc rc = apply_sockets(d, next, e);
-    if (rc == RC_OK)
-        rc = dp_endpoints_set(d->dp, next->endpoints.v, next->endpoints.n);
+    enum rc rc = open_sockets(d, next, e);
+    if (rc != RC_OK)
+        return rc;
+    rc = dp_endpoints_set(d->dp, next->endpoints.v, next->endpoints.n);
     if (rc == RC_OK && (diff->sections & CONFIG_BIT(CONFIG_TOP_ike)) && d->config)
         rc = apply_ike_policy(d, next);
-    if (rc == RC_OK)
-        apply_log(d, next);
-    return rc;
+    if (rc != RC_OK)
+        return fail(e, rc, "endpoints and ike", NULL, NULL);
+    d->unpublished = true;
+    apply_log(d, next);
+    return RC_OK;
 }
 
 /* ---- all of it */
 
-static enum rc apply_diff(struct daemon *d, struct config *next, const struct config_diff *diff, struct io_error *e)
+/* All rows are in: tables, sockets and the kernel's routes follow. */
+static void settle(struct daemon *d, const struct config *now)
 {
-    enum rc rc = apply_sections(d, next, diff, e);
-    for (size_t i = 0; rc == RC_OK && i < diff->n; i++)
-        rc = apply_delta(d, next, &diff->v[i], e);
-    if (rc != RC_OK)
-        return rc;
-    handles_repoint(&d->handles, next);
+    handles_repoint(&d->handles, now);
     traffic_publish(d);
     for (uint32_t i = 0; i < d->handles.n_tunnels; i++) {
         struct dp_tunnel_info info;
@@ -213,28 +232,57 @@ static enum rc apply_diff(struct daemon *d, struct config *next, const struct co
     }
     for (uint32_t i = 0; i < d->handles.n_accounts; i++)
         inside_sync(d, i);
-    return RC_OK;
+    close_sockets(d, now);
+}
+
+static enum rc apply_diff(struct daemon *d, const struct config *next, const struct config_diff *diff,
+                          struct io_error *e)
+{
+    enum rc rc = apply_sections(d, next, diff, e);
+    for (size_t i = 0; rc == RC_OK && i < diff->n; i++)
+        rc = apply_delta(d, next, &diff->v[i], e);
+    if (rc != RC_OK)
+        return rc;
+    traffic_publish(d);
+    return d->unpublished ? fail(e, RC_NOMEM, "tables of the datapath", NULL, NULL) : RC_OK;
+}
+
+static void roll_back(struct daemon *d, const struct config_diff *back)
+{
+    struct io_error e = {"out of memory"};
+    enum rc rc = apply_sections(d, d->config, back, &e);
+    for (size_t i = 0; i < back->n; i++)
+        if (apply_delta(d, d->config, &back->v[i], &e) != RC_OK)
+            rc = RC_NOMEM;
+    if (rc != RC_OK)
+        LOG(&d->log, io_clock_now(), LOG_LEVEL_ERROR, "daemon.rollback_failed", LOG_STR("reason", e.text),
+            LOG_STR("remedy", "restart aditd"));
+    settle(d, d->config);
 }
 
 enum rc apply_config(struct daemon *d, struct config *next, size_t *ret_changes, struct io_error *e)
 {
-    struct config_diff diff;
-    if (d->config && !d->helper && wants_helper(next)) {
+    struct config_diff diff = {0}, back = {0};
+    if (d->config && !d->helper && apply_wants_helper(next)) {
         snprintf(e->text, sizeof e->text,
                  "%s: an account now has a netns, but the namespace helper only starts with the daemon: restart it",
                  d->path);
         return RC_UNSUPPORTED;
     }
     enum rc rc = config_diff(d->config, next, &diff);
+    if (rc == RC_OK && d->config)
+        rc = config_diff(next, d->config, &back);
     if (rc != RC_OK)
-        return fail(e, rc, "comparing configurations", NULL, NULL);
-    rc = apply_diff(d, next, &diff, e);
-    if (rc == RC_OK) {
+        fail(e, rc, "comparing configurations", NULL, NULL);
+    else if ((rc = apply_diff(d, next, &diff, e)) == RC_OK) {
+        settle(d, next);
         *ret_changes = diff.n;
         config_free(d->config);
         d->config = next;
-    }
+    } else if (d->config)
+        roll_back(d, &back);
     config_diff_free(&diff);
+    config_diff_free(&back);
     return rc;
 }
 
@@ -257,6 +305,10 @@ enum rc apply_reload(struct daemon *d, struct io_error *ret)
     struct config *next = NULL;
     size_t changes = 0;
     uint64_t restart = 0;
+    if (d->stop_at) {
+        snprintf(ret->text, sizeof ret->text, "the daemon is shutting down");
+        return RC_UNSUPPORTED;
+    }
     enum rc rc = config_load(&reader, d->path, &report, &next);
     if (rc != RC_OK && config_report_line(&report, d->path, 0, ret->text, sizeof ret->text) != RC_OK)
         snprintf(ret->text, sizeof ret->text, "%s: %s", d->path, rc_name(rc));
@@ -272,6 +324,8 @@ enum rc apply_reload(struct daemon *d, struct io_error *ret)
     }
     LOG(&d->log, io_clock_now(), rc == RC_OK ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
         rc == RC_OK ? "daemon.reloaded" : "daemon.reload_refused", LOG_STR("result", ret->text));
+    if (rc == RC_OK)
+        daemon_look_at_host(d);
     config_report_free(&report);
     return rc;
 }

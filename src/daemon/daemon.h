@@ -44,25 +44,30 @@ struct daemon {
     bool unpublished; /* dp tables changed since dp_publish() */
 
     struct io_helper *helper; /* NULL: no account has a namespace of its own */
+    struct io_watch helper_watch;
     int lock_fd;
     struct io_loop *loop;
     struct io_outer *outer;
     struct io_control *control;
 
-    uint64_t started, watchdog_at;
+    uint64_t started;
+    uint64_t watchdog_interval, watchdog_at;
     uint64_t stop_at; /* shutting down: give up then; 0 while running */
     struct io_hazard warnings[WARNINGS_MAX];
     size_t n_warnings;
 };
 
 /* start.c */
-struct daemon *daemon_new(const char *path, struct config *config); /* takes config; NULL: out of memory */
+/* Takes config and helper, which was started before the configuration was read. NULL: out of memory, both stay the caller's. */
+struct daemon *daemon_new(const char *path, struct config *config, struct io_helper *helper);
 enum rc daemon_start(struct daemon *d, struct io_error *ret_error) ADIT_MUST_USE;
 enum rc daemon_run(struct daemon *d, struct io_error *ret_error) ADIT_MUST_USE;
-void daemon_free(struct daemon *d);     /* takes everything down, routes and TUNs included */
-void daemon_shutdown(struct daemon *d); /* Delete to every peer, then the loop ends */
+void daemon_free(struct daemon *d);         /* takes everything down, routes and TUNs included */
+void daemon_shutdown(struct daemon *d);     /* Delete to every peer, then the loop ends */
+void daemon_look_at_host(struct daemon *d); /* what keeps packets from flowing: d->warnings, and a line each */
 
 /* apply.c */
+bool apply_wants_helper(const struct config *c); /* an account lives in another namespace */
 /* Makes d do what `next` says instead of d->config (NULL at start); takes `next` on success. On failure `next` stays the
  * caller's, nothing that ran before has changed, and the reason stands in ret_error. ret_changes: rows touched. */
 enum rc apply_config(struct daemon *d, struct config *next, size_t *ret_changes,

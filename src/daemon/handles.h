@@ -10,9 +10,7 @@ struct inside;
 struct handle_tunnel {
     const struct config_tunnel *row; /* NULL: free */
     uint32_t account;
-    uint32_t ike_sas; /* established now */
-    uint32_t mtu;     /* exact inner MTU that the kernel's routes carry */
-    uint64_t up_since;
+    uint32_t mtu; /* exact inner MTU that the kernel's routes carry */
 };
 struct handle_account {
     const struct config_account *row; /* NULL: free */

@@ -88,12 +88,23 @@ static int dump(const char *path)
 static int run(const char *path)
 {
     struct io_error e = {"out of memory"};
+    struct io_helper *helper = NULL;
+    struct config *config = NULL;
+    struct daemon *d = NULL;
     io_signals_block();
-    struct config *config = load(path, false);
-    if (!config)
+    io_privileges_harden();
+    enum rc rc = io_helper_start(&helper, &e); /* before there is a secret in our memory */
+    if (rc == RC_OK && !(config = load(path, false))) {
+        io_helper_stop(helper);
         return 1;
-    struct daemon *d = daemon_new(path, config);
-    enum rc rc = d ? daemon_start(d, &e) : RC_NOMEM;
+    }
+    if (rc == RC_OK && !(d = daemon_new(path, config, helper))) {
+        io_helper_stop(helper);
+        config_free(config);
+        rc = RC_NOMEM;
+    }
+    if (rc == RC_OK)
+        rc = daemon_start(d, &e);
     if (rc == RC_OK)
         rc = daemon_run(d, &e);
     if (rc != RC_OK)

@@ -9,16 +9,17 @@
 #define MAX_TUNNELS CONFIG_TUNNELS_MAX
 #define MAX_ROUTES (CONFIG_ROUTES_MAX + 2 * CONFIG_TUNNELS_MAX) /* interface subnets are routes too */
 
-struct daemon *daemon_new(const char *path, struct config *config)
+struct daemon *daemon_new(const char *path, struct config *config, struct io_helper *helper)
 {
     struct daemon *d = calloc(1, sizeof *d);
     if (!d)
         return NULL;
     d->path = path;
     d->next = config;
+    d->helper = helper;
     d->lock_fd = -1;
     d->started = io_clock_now();
-    d->watchdog_at = NEVER;
+    d->watchdog_interval = io_notify_watchdog_interval();
     return d;
 }
 
@@ -29,10 +30,11 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 static uint64_t watchdog(struct daemon *d, uint64_t now)
 {
-    uint64_t interval = io_notify_watchdog_interval();
-    if (interval != NEVER && (d->watchdog_at == NEVER || d->watchdog_at <= now)) {
+    if (d->watchdog_interval == NEVER)
+        return NEVER;
+    if (d->watchdog_at <= now) {
         io_notify("WATCHDOG=1");
-        d->watchdog_at = now + interval;
+        d->watchdog_at = now + d->watchdog_interval;
     }
     return d->watchdog_at;
 }
@@ -52,6 +54,7 @@ static uint64_t round_done(void *ctx, uint64_t now)
     struct daemon *d = ctx;
     traffic_events(d, now);
     traffic_tick(d, now);
+    traffic_publish(d);
     uint64_t next = ike_deadline(d->ike);
     next = earlier(next, inside_tick(d, now));
     next = earlier(next, d->control ? io_control_tick(d->control, now) : NEVER);
@@ -68,7 +71,7 @@ void daemon_shutdown(struct daemon *d)
     d->stop_at = now + SHUTDOWN_PATIENCE;
     io_notify("STOPPING=1");
     if (ike_command(d->ike, now, &cmd, &d->acts) != RC_OK)
-        d->stop_at = now; /* nobody to tell */
+        d->stop_at = now; /* nobody can be told */
     traffic_execute(d);
 }
 
@@ -130,12 +133,26 @@ static enum rc base_new(struct daemon *d, struct io_error *e)
     return rc;
 }
 
-static bool needs_helper(const struct config *c)
+static void helper_ready(void *ctx, unsigned events)
 {
-    for (size_t i = 0; i < c->accounts.n; i++)
-        if (c->accounts.v[i].netns)
-            return true;
-    return false;
+    struct daemon *d = ctx;
+    (void)events;
+    io_loop_unwatch(&d->helper_watch);
+    LOG(&d->log, io_clock_now(), LOG_LEVEL_ERROR, "daemon.helper_lost",
+        LOG_U64("pid", (uint64_t)io_helper_pid(d->helper)),
+        LOG_STR("remedy", "a namespace that comes back is not found any more: restart aditd"));
+}
+
+/* Without an account in a namespace of its own nobody has to keep CAP_SYS_ADMIN. */
+static enum rc helper_needed(struct daemon *d, struct io_error *e)
+{
+    if (!apply_wants_helper(d->next)) {
+        io_helper_stop(d->helper);
+        d->helper = NULL;
+        return RC_OK;
+    }
+    d->helper_watch = (struct io_watch){.fd = io_helper_fd(d->helper), .ready = helper_ready, .ctx = d};
+    return io_loop_watch(d->loop, &d->helper_watch, e);
 }
 
 static enum rc control_new(struct daemon *d, struct io_error *e)
@@ -145,11 +162,12 @@ static enum rc control_new(struct daemon *d, struct io_error *e)
     return io_control_open(d->loop, &control, &d->control, e);
 }
 
-static void look_at_host(struct daemon *d)
+void daemon_look_at_host(struct daemon *d)
 {
     bool gre = false, ipsec = false;
     for (uint32_t i = 0; i < d->handles.n_tunnels; i++)
-        *(d->handles.tunnels[i].row->type == TUNNEL_IPSEC ? &ipsec : &gre) = true;
+        if (d->handles.tunnels[i].row)
+            *(d->handles.tunnels[i].row->type == TUNNEL_IPSEC ? &ipsec : &gre) = true;
     d->n_warnings = io_host_hazards(gre, ipsec, d->warnings, WARNINGS_MAX);
     for (uint32_t i = 0; i < d->handles.n_accounts; i++)
         if (inside_tun(d, i))
@@ -171,12 +189,8 @@ static void look_at_host(struct daemon *d)
 enum rc daemon_start(struct daemon *d, struct io_error *e)
 {
     const struct io_loop_hooks hooks = {.round = round_done, .signal = on_signal, .ctx = d};
-    bool helper = needs_helper(d->next);
     size_t rows = 0;
-    io_privileges_harden();
-    enum rc rc = io_privileges_check(helper, e);
-    if (rc == RC_OK && helper) /* before anything that a forked child should not hold */
-        rc = io_helper_start(&d->helper, e);
+    enum rc rc = io_privileges_check(apply_wants_helper(d->next), e);
     if (rc == RC_OK)
         rc = base_new(d, e);
     if (rc == RC_OK)
@@ -187,13 +201,15 @@ enum rc daemon_start(struct daemon *d, struct io_error *e)
         rc = io_loop_new(&hooks, &d->loop, e);
     if (rc == RC_OK)
         rc = io_loop_signals(d->loop, e);
+    if (rc == RC_OK)
+        rc = helper_needed(d, e);
     if (rc == RC_OK && (rc = apply_config(d, d->next, &rows, e)) == RC_OK)
         d->next = NULL;
     if (rc == RC_OK)
         rc = control_new(d, e);
     if (rc != RC_OK)
         return rc;
-    look_at_host(d);
+    daemon_look_at_host(d);
     return io_privileges_drop(e);
 }
 
@@ -215,6 +231,7 @@ void daemon_free(struct daemon *d)
         inside_close(d, i);
     io_control_close(d->control);
     io_outer_close(d->outer);
+    io_loop_unwatch(&d->helper_watch);
     io_loop_free(d->loop);
     if (d->ike)
         acts_clear(d->ike, &d->acts);

@@ -82,7 +82,6 @@ static void follow_mtu(struct daemon *d, uint32_t tunnel)
 {
     struct handle_tunnel *t = tunnel < d->handles.n_tunnels ? &d->handles.tunnels[tunnel] : NULL;
     struct dp_tunnel_info info;
-    traffic_publish(d);
     if (!t || !t->row || !dp_tunnel_info(d->dp, tunnel, &info) || info.mtu == t->mtu)
         return;
     t->mtu = info.mtu;
@@ -110,6 +109,7 @@ static void child_up(struct daemon *d, const struct child_sa *child)
         command(d, now, &cmd);
         return;
     }
+    traffic_publish(d);
     follow_mtu(d, child->tunnel);
 }
 
@@ -122,23 +122,10 @@ static void child_moved(struct daemon *d, const struct act *a)
             LOG_STR("reason", rc_name(rc)));
 }
 
-static void count_ike_sas(struct daemon *d, const struct act *a)
-{
-    if (a->tunnel >= d->handles.n_tunnels)
-        return;
-    struct handle_tunnel *t = &d->handles.tunnels[a->tunnel];
-    if (a->type == ACT_UP) {
-        t->ike_sas++;
-        t->up_since = io_clock_now();
-    } else if (t->ike_sas)
-        t->ike_sas--;
-}
-
 static void execute_one(struct daemon *d, const struct act *a)
 {
     switch (a->type) {
-    case ACT_SEND:
-        traffic_publish(d); /* what the peer is told about must be there before it can be used */
+    case ACT_SEND: /* any Child SA it tells of came up before it, and is published */
         io_outer_send_datagram(d->outer, &a->path, a->marker, buf_span(&a->datagram));
         break;
     case ACT_CHILD_UP: child_up(d, a->child); break;
@@ -147,8 +134,8 @@ static void execute_one(struct daemon *d, const struct act *a)
         d->unpublished = true;
         break;
     case ACT_CHILD_MOVED: child_moved(d, a); break;
-    case ACT_UP:
-    case ACT_DOWN: count_ike_sas(d, a); break;
+    case ACT_UP: /* logged by ike; `aditctl sas` asks it */
+    case ACT_DOWN: break;
     }
 }
 
@@ -162,7 +149,6 @@ void traffic_execute(struct daemon *d)
         if (more)
             ike_tick(d->ike, io_clock_now(), &d->acts);
     } while (d->acts.n);
-    traffic_publish(d);
 }
 
 void traffic_tick(struct daemon *d, uint64_t now)

@@ -5,7 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-static void put_text(struct io_error *e, const char *format, va_list args)
+static __attribute__((format(printf, 2, 0))) void put_text(struct io_error *e, const char *format, va_list args)
 {
     vsnprintf(e->text, sizeof e->text, format, args);
 }
