@@ -91,7 +91,7 @@ static enum rc apply_route(struct daemon *d, const struct config_delta *delta)
 }
 
 /* Another namespace or device is another TUN. */
-static enum rc apply_account(struct daemon *d, const struct config_delta *delta, bool starting)
+static enum rc apply_account(struct daemon *d, const struct config_delta *delta, struct io_error *e)
 {
     const uint64_t place =
         CONFIG_BIT(CONFIG_ACCOUNT_netns) | CONFIG_BIT(CONFIG_ACCOUNT_device) | CONFIG_BIT(CONFIG_ACCOUNT_create);
@@ -106,11 +106,11 @@ static enum rc apply_account(struct daemon *d, const struct config_delta *delta,
     }
     enum rc rc = handles_account(&d->handles, delta->new_account, &account);
     if (rc != RC_OK)
-        return rc;
+        return fail(e, rc, "account", config_account_label(delta->new_account), NULL);
     d->handles.accounts[account].row = delta->new_account;
     if (delta->change == CONFIG_CHANGED && (delta->fields & place))
         inside_close(d, account);
-    return d->handles.accounts[account].inside ? RC_OK : inside_open(d, account, starting);
+    return d->handles.accounts[account].inside ? RC_OK : inside_open(d, account, e);
 }
 
 static enum rc apply_delta(struct daemon *d, const struct config *next, const struct config_delta *delta,
@@ -120,9 +120,7 @@ static enum rc apply_delta(struct daemon *d, const struct config *next, const st
     const char *label = config_account_label(account);
     enum rc rc = RC_OK;
     switch (delta->kind) {
-    case CONFIG_KIND_ACCOUNT:
-        rc = apply_account(d, delta, d->config == NULL);
-        return rc == RC_OK ? rc : fail(e, rc, "account", label, NULL);
+    case CONFIG_KIND_ACCOUNT: return apply_account(d, delta, e);
     case CONFIG_KIND_TUNNEL:
         rc = apply_tunnel(d, next, delta);
         return rc == RC_OK

@@ -48,6 +48,7 @@ struct daemon {
     int lock_fd;
     struct io_loop *loop;
     struct io_outer *outer;
+    uint64_t inside_at; /* when an account's TUN is to be looked at next */
     struct io_control *control;
 
     uint64_t started;
@@ -76,7 +77,8 @@ enum rc apply_config(struct daemon *d, struct config *next, size_t *ret_changes,
 enum rc apply_reload(struct daemon *d, struct io_error *ret) ADIT_MUST_USE;
 
 /* inside.c */
-enum rc inside_open(struct daemon *d, uint32_t account, bool flush); /* logs its own failure and tries again later */
+/* At start a failure is the caller's, later it is logged and tried again. */
+enum rc inside_open(struct daemon *d, uint32_t account, struct io_error *ret_error) ADIT_MUST_USE;
 void inside_close(struct daemon *d, uint32_t account);
 void inside_sync(struct daemon *d, uint32_t account); /* addresses, routes and MTU as configuration and SAs want them */
 uint64_t inside_tick(struct daemon *d, uint64_t now); /* opens what could not be opened; next deadline */

@@ -242,7 +242,7 @@ static void tun_ready(void *ctx, unsigned events)
         inside_lost(in->daemon, in->account);
 }
 
-static enum rc open_tun(struct inside *in, bool flush, struct io_error *e)
+static enum rc open_tun(struct inside *in, struct io_error *e)
 {
     struct daemon *d = in->daemon;
     const struct config_account *row = config_of(in);
@@ -251,10 +251,7 @@ static enum rc open_tun(struct inside *in, bool flush, struct io_error *e)
     enum rc rc = io_tun_open(d->helper, &config, &in->tun, e);
     if (rc != RC_OK)
         return rc;
-    if (flush)
-        rc = io_routes_flush(in->tun, e);
-    if (rc == RC_OK)
-        rc = sync_tun(in, e);
+    rc = sync_tun(in, e);
     in->watch = (struct io_watch){.fd = io_tun_fd(in->tun, 0), .events = IO_READ, .ready = tun_ready, .ctx = in};
     if (rc == RC_OK)
         rc = io_loop_watch(d->loop, &in->watch, e);
@@ -263,11 +260,25 @@ static enum rc open_tun(struct inside *in, bool flush, struct io_error *e)
     return rc;
 }
 
-static void try_open(struct inside *in, bool flush, uint64_t now)
+static void look_again(struct inside *in, uint64_t at)
+{
+    in->look_at = at;
+    if (at < in->daemon->inside_at)
+        in->daemon->inside_at = at;
+}
+
+static enum rc try_open(struct inside *in, struct io_error *e)
+{
+    enum rc rc = open_tun(in, e);
+    if (rc != RC_OK || config_of(in)->netns)
+        look_again(in, io_clock_now() + INSIDE_RETRY);
+    return rc;
+}
+
+static void open_again(struct inside *in)
 {
     struct io_error e = {"out of memory"};
-    enum rc rc = open_tun(in, flush, &e);
-    in->look_at = rc == RC_OK && !config_of(in)->netns ? NEVER : now + INSIDE_RETRY;
+    enum rc rc = try_open(in, &e);
     if (rc != RC_OK && !in->complained)
         complain(in, "inside.open_failed", &e);
     else if (rc == RC_OK && in->complained)
@@ -275,15 +286,16 @@ static void try_open(struct inside *in, bool flush, uint64_t now)
     in->complained = rc != RC_OK;
 }
 
-enum rc inside_open(struct daemon *d, uint32_t account, bool flush)
+enum rc inside_open(struct daemon *d, uint32_t account, struct io_error *e)
 {
     struct inside *in = calloc(1, sizeof *in);
     if (!in)
         return RC_NOMEM;
-    in->daemon = d;
-    in->account = account;
+    *in = (struct inside){.daemon = d, .account = account, .look_at = NEVER};
     d->handles.accounts[account].inside = in;
-    try_open(in, flush, io_clock_now());
+    if (!d->config) /* at start somebody is there to mend it */
+        return try_open(in, e);
+    open_again(in);
     return RC_OK;
 }
 
@@ -295,7 +307,7 @@ void inside_lost(struct daemon *d, uint32_t account)
     complain(in, "inside.lost", &(struct io_error){"the device or its namespace is gone; opened anew when it can be"});
     in->complained = true;
     close_tun(in);
-    in->look_at = io_clock_now() + INSIDE_RETRY;
+    look_again(in, io_clock_now() + INSIDE_RETRY);
 }
 
 void inside_close(struct daemon *d, uint32_t account)
@@ -311,24 +323,26 @@ void inside_close(struct daemon *d, uint32_t account)
 
 static void look(struct inside *in, uint64_t now)
 {
-    in->look_at = now + INSIDE_RETRY;
     if (in->tun && io_tun_is_orphan(in->tun))
         inside_lost(in->daemon, in->account);
-    if (!in->tun)
-        try_open(in, false, now);
+    if (in->tun)
+        look_again(in, now + INSIDE_RETRY);
+    else
+        open_again(in);
 }
 
+/* After every round of the loop: all accounts are looked through only when one is due. */
 uint64_t inside_tick(struct daemon *d, uint64_t now)
 {
-    uint64_t next = NEVER;
+    if (now < d->inside_at)
+        return d->inside_at;
+    d->inside_at = NEVER;
     for (uint32_t i = 0; i < d->handles.n_accounts; i++) {
         struct inside *in = d->handles.accounts[i].inside;
-        if (!in)
-            continue;
-        if (in->look_at <= now)
+        if (in && in->look_at <= now)
             look(in, now);
-        if (in->look_at < next)
-            next = in->look_at;
+        else if (in)
+            look_again(in, in->look_at);
     }
-    return next;
+    return d->inside_at;
 }

@@ -18,6 +18,7 @@ struct daemon *daemon_new(const char *path, struct config *config, struct io_hel
     d->next = config;
     d->helper = helper;
     d->lock_fd = -1;
+    d->inside_at = NEVER;
     d->started = io_clock_now();
     d->watchdog_interval = io_notify_watchdog_interval();
     return d;

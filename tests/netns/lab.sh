@@ -460,6 +460,7 @@ lab_render() {
     local dir=$LAB_DIR/conf out
     mkdir -p "$dir"
     out=$dir/$(basename "$1")
+    rm -f "$dir/acme-ipsec.psk" # an older one may have another mode
     (umask 077 && printf '%s\n' "$LAB_PSK" >"$dir/acme-ipsec.psk")
     sed -E -e "s/(netns: *)acme\b/\1$LAB_ID-acme/" \
         -e "s|(psk_file: *)acme-ipsec.psk|\1$dir/acme-ipsec.psk|" \
