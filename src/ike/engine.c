@@ -31,7 +31,7 @@ enum rc ike_new(const struct ike_config *config, struct ike **ret)
     memcpy(ike->cookies.secret, config->cookie_secret, sizeof zero); /* lint: not wire bytes: our own secret */
     if (crypto_equal(span_of(ike->cookies.secret, sizeof zero), span_of(zero, sizeof zero)))
         rng_fill(ike->rng, ike->cookies.secret, sizeof ike->cookies.secret);
-    bucket_init(&ike->stateless, 500, 500, 0);
+    bucket_init(&ike->stateless, IKE_STATELESS_RATE, IKE_STATELESS_RATE, 0);
     list_init(&ike->half_open);
     list_init(&ike->queues);
 

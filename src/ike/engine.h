@@ -26,6 +26,9 @@
 #define IKE_NONCE_SIZE 32               /* >= half the key of PRF_HMAC_SHA2_512, RFC 7296 2.10 */
 #define IKE_LINGER (30 * NS_PER_S)      /* an ended SA still repeats its last response */
 #define IKE_RETRANSMIT_CAP (32 * NS_PER_S)
+#define IKE_STATELESS_RATE 500 /* unprotected answers per second, and at once */
+#define IKE_RESEND_RATE 5      /* repeated answers of one SA per second */
+#define IKE_RESEND_BURST 10
 #define IKE_CHILD_HARD (8 * 3600 * NS_PER_S)
 #define IKE_PSK_DIGEST 32
 

@@ -147,7 +147,7 @@ struct ike_sa *ike_sa_new(struct ike_turn *t, uint64_t spi_i, const struct path 
     list_init(&sa->of_tunnel);
     list_init(&sa->children);
     list_init(&sa->half_open_order);
-    bucket_init(&sa->resend, 5, 10, t->now);
+    bucket_init(&sa->resend, IKE_RESEND_RATE, IKE_RESEND_BURST, t->now);
 
     sa->secrets = crypto_arena_get(ike->secrets);
     if (!sa->secrets)
