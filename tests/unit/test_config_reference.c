@@ -1,9 +1,10 @@
 /* conf/adit.yaml, the file an operator starts from: it loads as it stands, and with every key in use; no key of the format is
- * missing. That its defaults are those of the format is for tests/lint/docs to see. */
+ * missing. That its defaults are those of the format is for tests/lint/docs to see; that the engine's own are the same is seen here. */
 #include "lib/unit.h"
 
 #include <stdio.h>
 
+#include "adit/ike.h"
 #include "config/schema.h"
 #include "lib/config_files.h"
 
@@ -95,12 +96,59 @@ static void test_no_key_is_missing(void **state)
     loaded_free(&l);
 }
 
+/* ---- tests and tools run the engine with ike_policy_default(): it must be what a daemon runs with */
+
+static void assert_proposals_equal(const struct proposal_policy *a, const struct proposal_policy *b)
+{
+    assert_int_equal(a->n_encr, b->n_encr);
+    for (uint8_t i = 0; i < a->n_encr; i++) {
+        assert_int_equal(a->encr[i].encr, b->encr[i].encr);
+        assert_int_equal(a->encr[i].bits, b->encr[i].bits);
+    }
+    assert_int_equal(a->n_integ, b->n_integ);
+    assert_memory_equal(a->integ, b->integ, sizeof a->integ);
+    assert_int_equal(a->n_prf, b->n_prf);
+    assert_memory_equal(a->prf, b->prf, sizeof a->prf);
+    assert_int_equal(a->n_ke, b->n_ke);
+    assert_memory_equal(a->ke, b->ke, sizeof a->ke);
+    assert_int_equal(a->n_addke, b->n_addke);
+    assert_memory_equal(a->addke, b->addke, sizeof a->addke);
+}
+
+static void test_the_engine_has_the_same_defaults(void **state)
+{
+    (void)state;
+    struct ike_policy ours, file;
+    struct loaded l = load_reference(false);
+    assert_int_equal(l.rc, RC_OK);
+    config_ike_policy(l.c, &file);
+    ike_policy_default(&ours);
+    assert_proposals_equal(&ours.ike, &file.ike);
+    assert_proposals_equal(&ours.esp, &file.esp);
+    assert_int_equal(ours.half_open_timeout, file.half_open_timeout);
+    assert_int_equal(ours.fragment_timeout, file.fragment_timeout);
+    assert_int_equal(ours.ike_lifetime, file.ike_lifetime);
+    assert_int_equal(ours.child_lifetime, file.child_lifetime);
+    assert_int_equal(ours.retransmit_first, file.retransmit_first);
+    assert_int_equal(ours.retransmit_tries, file.retransmit_tries);
+    assert_int_equal(ours.fragment_size, file.fragment_size);
+    assert_int_equal(ours.max_fragments, file.max_fragments);
+    assert_int_equal(ours.max_half_open, file.max_half_open);
+    assert_int_equal(ours.cookie_threshold, file.cookie_threshold);
+    assert_int_equal(ours.cookie_threshold_per_ip, file.cookie_threshold_per_ip);
+    assert_int_equal(ours.max_sas, file.max_sas);
+    assert_int_equal(ours.max_children, file.max_children);
+    assert_int_equal(ours.downgrade_protection, file.downgrade_protection);
+    loaded_free(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_loads_as_it_stands),
         TEST(test_loads_with_every_key),
         TEST(test_no_key_is_missing),
+        TEST(test_the_engine_has_the_same_defaults),
     };
     return cmocka_run_group_tests_name("config: the reference file", tests, NULL, NULL);
 }
