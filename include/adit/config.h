@@ -228,7 +228,7 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
 #define CONFIG_TUNNEL_GRE_FIELDS(X)                                                       \
     X(ttl, UINT, 1, 255, "64", ACTIVE, "TTL or hop limit of the outer header")            \
     X(key, UINT, 0, UINT32_MAX, NULL, ACTIVE, "RFC 2890 key, both ways")                  \
-    X(checksum, BOOL, 0, 0, "false", ACTIVE, "GRE checksum: send it and require it")      \
+    X(checksum, BOOL, 0, 0, "false", ACTIVE, "GRE checksum on what we send") \
     X(sequence, BOOL, 0, 0, "false", ACTIVE, "RFC 2890 sequence numbers on what we send") \
     X(keepalive, BOOL, 0, 0, "true", ACTIVE, "Answer Cisco-style GRE keepalives")         \
     X(allow_sources, NETWORKS, 0, 1000, NULL, ACTIVE,                                     \
