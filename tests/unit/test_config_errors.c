@@ -118,15 +118,15 @@
       "one of endpoints", "this server alone")                                                                         \
     X(node_address_local, TOP("node: {probe_address: ^ff02::1}\n"), "node.probe_address ff02::1", "local scope",       \
       "correct it")                                                                                                    \
-    X(customer_is_our_endpoint,                                                                                        \
+    X(adv_42_customer_is_our_endpoint,                                                                                 \
       HEAD "      - {name: g, type: gre, endpoint: 198.51.100.2, customer_endpoint: "                                  \
            "^198.51.100.2}\n",                                                                                         \
       "tunnel g: customer_endpoint 198.51.100.2", "our own (endpoints)", "correct it")                                 \
-    X(customer_is_our_node,                                                                                            \
+    X(adv_42_customer_is_our_node,                                                                                     \
       "node: {address: 203.0.113.7}\n" HEAD                                                                            \
       "      - {name: g, type: gre, endpoint: 198.51.100.2, customer_endpoint: ^203.0.113.7}\n",                       \
       "customer_endpoint 203.0.113.7", "our own (node.address)", "circle")                                             \
-    X(customer_is_a_sibling,                                                                                           \
+    X(adv_42_customer_is_a_sibling,                                                                                    \
       "fleet: {nodes: [{slot: 1, address: 203.0.113.8, public_key: "                                                   \
       "\"0x00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\"}]}\n" HEAD                               \
       "      - {name: g, type: gre, endpoint: 198.51.100.2, customer_endpoint: ^203.0.113.8}\n",                       \

@@ -124,7 +124,7 @@ static void outer_header(void **state)
 
 /* ---- what must not come in (row 39) ----------------------------------------------------------- */
 
-static void every_corrupt_octet_is_dropped(void **state)
+static void adv_39_every_corrupt_octet_is_dropped(void **state)
 {
     struct world *w = *state;
     for (size_t a = 0; a < world_n_algs; a++) {
@@ -192,7 +192,7 @@ static struct pkt *give_text(struct world *w, uint32_t seq, struct span text)
     return world_net(w, EDGE, &o, PKT_FROM_ESP, sealed(w, seq, text));
 }
 
-static void what_an_authentic_peer_may_not_send(void **state)
+static void adv_39_what_an_authentic_peer_may_not_send(void **state)
 {
     struct world *w = *state;
     world_up(w, GCM256, 4, false, 4);
@@ -241,7 +241,7 @@ static void traffic_flow_padding_is_cut(void **state)
     assert_span_equal(span_of(p->data, p->len), in);
 }
 
-static void short_and_foreign(void **state)
+static void adv_39_short_and_foreign(void **state)
 {
     struct world *w = *state;
     world_up(w, GCM256, 4, false, 4);
@@ -261,7 +261,7 @@ static void short_and_foreign(void **state)
     assert_dropped(w, EDGE, p, DP_REASON_SHORT);
 }
 
-static void huge_reassembled_packet(void **state)
+static void adv_39_huge_reassembled_packet(void **state)
 {
     struct world *w = *state;
     world_up(w, GCM256, 4, false, 4);
@@ -276,7 +276,7 @@ static void huge_reassembled_packet(void **state)
     assert_true(world_drops(w, EDGE, DP_REASON_ESP_INTEGRITY) > 0);
 }
 
-static void selectors_hold_both_ways(void **state)
+static void adv_39_selectors_hold_both_ways(void **state)
 {
     struct world *w = *state;
     struct child_sa e = world_child(EDGE, GCM256), p = world_child(PEER, GCM256);
@@ -338,7 +338,7 @@ static void selectors_of_protocol_and_port(void **state)
 
 /* ---- replay (row 40) -------------------------------------------------------------------------- */
 
-static void replay_is_dropped_also_inside_a_batch(void **state)
+static void adv_40_replay_is_dropped_also_inside_a_batch(void **state)
 {
     struct world *w = *state;
     world_up(w, GCM256, 4, false, 4);
@@ -389,14 +389,14 @@ int main(void)
         T(round_trip_6_in_6),
         T(sizes_on_the_wire),
         T(outer_header),
-        T(every_corrupt_octet_is_dropped),
-        T(what_an_authentic_peer_may_not_send),
+        T(adv_39_every_corrupt_octet_is_dropped),
+        T(adv_39_what_an_authentic_peer_may_not_send),
         T(traffic_flow_padding_is_cut),
-        T(short_and_foreign),
-        T(huge_reassembled_packet),
-        T(selectors_hold_both_ways),
+        T(adv_39_short_and_foreign),
+        T(adv_39_huge_reassembled_packet),
+        T(adv_39_selectors_hold_both_ways),
         T(selectors_of_protocol_and_port),
-        T(replay_is_dropped_also_inside_a_batch),
+        T(adv_40_replay_is_dropped_also_inside_a_batch),
         T(replay_protection_off),
     };
     return cmocka_run_group_tests_name("dp_esp", tests, NULL, NULL);
