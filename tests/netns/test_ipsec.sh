@@ -42,6 +42,8 @@ mss() { lab_captured "$1" "tcp.flags.syn == 1 && $2" tcp.options.mss_val | sort 
 
 # mss_is VALUE: every SYN that arrives at either end carries it.
 mss_is() {
+    lab_ip lan1 route flush cache # what earlier tests learnt of the path's MTU
+    lab_ip srv route flush cache
     lab_spawn iperf3-lan1 nsenter --net="/run/netns/$LAB_ID-lan1" iperf3 -s
     lab_wait_for 5 ns lan1 sh -c 'ss -Hltn | grep -q :5201'
     lab_capture lan lan1 eth0 'tcp[tcpflags] & tcp-syn != 0'
@@ -165,6 +167,7 @@ test_replayed_packet_is_dropped() {
 }
 
 test_starting_on_port_4500() {
+    lab_ipsec_down # its Delete goes where the old connection is
     lab_capture p4500 internet wan0 udp
     up conn.remote_port=4500
     pings_both_ways 5
