@@ -178,8 +178,6 @@ struct io_route {
 /* Key: prefix and metric. A route of ours is replaced; RC_EXISTS: somebody else's stands there, and stays. */
 enum rc io_route_add(struct io_tun *tun, const struct io_route *route, struct io_error *ret_error) ADIT_MUST_USE;
 enum rc io_route_remove(struct io_tun *tun, const struct io_route *route, struct io_error *ret_error) ADIT_MUST_USE;
-/* Remove all routes of ours through this device. */
-enum rc io_routes_flush(struct io_tun *tun, struct io_error *ret_error) ADIT_MUST_USE;
 /* What in the account's namespace keeps packets from flowing: strict rp_filter for all devices, IPv6 forwarding off. */
 struct io_hazard {
     char text[320]; /* what it is, what it does, the remedy */

@@ -192,20 +192,6 @@ enum rc io_route_remove(struct io_tun *tun, const struct io_route *route, struct
     return tun_fail(tun, error, what, ret_error);
 }
 
-enum rc io_routes_flush(struct io_tun *tun, struct io_error *ret_error)
-{
-    static const uint8_t families[] = {AF_INET, AF_INET6};
-    int error = 0;
-    for (size_t f = 0; !error && f < ARRAY_LEN(families); f++) {
-        struct routes routes = {0};
-        error = read_routes(tun, families[f], &routes);
-        for (size_t i = 0; !error && i < routes.n; i++)
-            error = delete_route(tun, &routes.v[i]);
-        free(routes.v);
-    }
-    return error ? tun_fail(tun, error, "removing routes", ret_error) : RC_OK;
-}
-
 /* ---- the daemon's own namespace */
 
 static int note_type(const struct nlmsghdr *h, void *ctx)
