@@ -137,6 +137,7 @@ struct io_tun_config {
     const char *device; /* at most 15 octets; must not exist there */
     unsigned queues;    /* 1 .. IO_QUEUES_MAX */
     uint32_t account;   /* goes into every pkt read */
+    bool offload;       /* super-packets and unfinished checksums may be read and written: pkt.offload */
 };
 /* helper: may be NULL when netns is NULL. Blocks for the helper's answer, 5 s at most. RC_ABSENT: no such namespace;
  * RC_EXISTS: the device's name is taken. Sets on the device: IPv4 forwarding, rp_filter 0, accept_local, addr_gen_mode none.
@@ -155,10 +156,12 @@ enum rc io_tun_write(struct io_tun *tun, unsigned queue, struct pkt *const *v, s
 /* The name of its namespace is gone, or names another one now. The kernel does not say so: our descriptors keep alive what was
  * deleted. Ask every few seconds; close and open anew. */
 bool io_tun_is_orphan(const struct io_tun *tun);
+/* What the kernel agreed to, for people: "csum tso4 tso6 uso4 uso6", or "none". Each kernel is offered all and gives what it has. */
+const char *io_tun_offloads(const struct io_tun *tun);
 struct io_tun_counts {
     uint64_t read, written;
     uint64_t read_truncated; /* larger than any buffer */
-    uint64_t read_dropped;   /* no large buffer was free */
+    uint64_t read_error;     /* an offload that was not agreed on */
     uint64_t write_full, write_down, write_error;
 };
 void io_tun_counts(const struct io_tun *tun, struct io_tun_counts *ret);

@@ -47,7 +47,7 @@ static enum rc open_queue(const char *where, const char *device, short flags, in
                          IO_REMEDY_PRIVILEGE);
 }
 
-enum rc descriptors_open(const char *where, const char *device, unsigned queues, struct descriptors *ret,
+enum rc descriptors_open(const char *where, const char *device, unsigned queues, bool offload, struct descriptors *ret,
                          struct io_error *ret_error)
 {
     struct descriptors d = {.netlink = -1};
@@ -55,7 +55,7 @@ enum rc descriptors_open(const char *where, const char *device, unsigned queues,
         return io_fail(ret_error, RC_RANGE, "%u queues: 1 to %d are possible", queues, IO_QUEUES_MAX);
     if (!device[0] || strlen(device) >= IFNAMSIZ || strchr(device, '/') || strchr(device, '%'))
         return io_fail(ret_error, RC_RANGE, "\"%s\" is not a name for a device", device);
-    int flags = IFF_TUN | IFF_NO_PI | (queues > 1 ? IFF_MULTI_QUEUE : 0);
+    int flags = IFF_TUN | IFF_NO_PI | (queues > 1 ? IFF_MULTI_QUEUE : 0) | (offload ? IFF_VNET_HDR : 0);
     enum rc rc = RC_OK;
     while (rc == RC_OK && d.n_queues < queues) {
         /* EXCL: never take over a device that exists */

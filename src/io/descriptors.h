@@ -14,8 +14,9 @@ struct descriptors {
     int queue[IO_QUEUES_MAX]; /* of one TUN device */
 };
 
-/* In the namespace of the calling thread; `where` names it for the error's text. On failure nothing stays open. */
-enum rc descriptors_open(const char *where, const char *device, unsigned queues, struct descriptors *ret,
+/* In the namespace of the calling thread; `where` names it for the error's text. With `offload` each packet has a struct
+ * virtio_net_hdr in front. On failure nothing stays open. */
+enum rc descriptors_open(const char *where, const char *device, unsigned queues, bool offload, struct descriptors *ret,
                          struct io_error *ret_error) ADIT_MUST_USE;
 void descriptors_close(struct descriptors *d);
 
@@ -27,7 +28,7 @@ enum rc helper_request(struct io_helper *helper, const struct io_tun_config *con
 struct helper_question {
     uint32_t id; /* of the question; an answer repeats it, so that one that came too late is told apart */
     uint32_t queues;
-    uint32_t create;
+    uint32_t create, offload; /* 0 or 1 */
     char netns[NETNS_NAME_MAX];
     char device[16];
 };

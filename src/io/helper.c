@@ -67,12 +67,13 @@ static void answer_question(int fd, int own_netns, const struct helper_question 
     struct helper_answer answer = {.id = len == sizeof *q ? q->id : 0};
     struct descriptors d = {.netlink = -1};
     enum rc rc;
-    if (len != sizeof *q || !is_text(q->netns, sizeof q->netns) || !is_text(q->device, sizeof q->device) || q->create > 1)
+    if (len != sizeof *q || !is_text(q->netns, sizeof q->netns) || !is_text(q->device, sizeof q->device) || q->create > 1 ||
+        q->offload > 1)
         rc = io_fail(&answer.error, RC_SYNTAX, "the namespace helper was asked something it does not understand");
     else if ((rc = netns_enter(q->netns, q->create, own_netns, &answer.error)) == RC_OK) {
         char where[NETNS_NAME_MAX + 32];
         snprintf(where, sizeof where, "network namespace %s", q->netns);
-        rc = descriptors_open(where, q->device, q->queues, &d, &answer.error);
+        rc = descriptors_open(where, q->device, q->queues, q->offload, &d, &answer.error);
         if (setns(own_netns, CLONE_NEWNET) < 0)
             _exit(1); /* never serve from the wrong namespace */
     }
@@ -219,7 +220,7 @@ static enum rc receive_answer(struct io_helper *helper, unsigned queues, struct 
 enum rc helper_request(struct io_helper *helper, const struct io_tun_config *config, struct descriptors *ret,
                        struct io_error *ret_error)
 {
-    struct helper_question q = {.queues = config->queues, .create = config->create};
+    struct helper_question q = {.queues = config->queues, .create = config->create, .offload = config->offload};
     if (strlen(config->netns) >= sizeof q.netns || strlen(config->device) >= sizeof q.device)
         return io_fail(ret_error, RC_RANGE, "the name of the network namespace or of the device is too long");
     q.id = ++helper->last_id;

@@ -1,13 +1,14 @@
 /* An account's TUN: opening, packets in and out. */
 #include "tun.h"
-#include "pieces.h"
 
 #include <errno.h>
+#include <linux/if_tun.h>
 #include <linux/sockios.h>
+#include <linux/virtio_net.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum rc tun_fail(const struct io_tun *tun, int error, const char *what, struct io_error *ret_error)
@@ -41,7 +42,8 @@ static enum rc open_descriptors(struct io_helper *helper, const struct io_tun_co
 {
     enum rc rc;
     if (!config->netns)
-        rc = descriptors_open("this network namespace", config->device, config->queues, &tun->descriptors, ret_error);
+        rc = descriptors_open("this network namespace", config->device, config->queues, config->offload,
+                              &tun->descriptors, ret_error);
     else if (!helper)
         rc = io_fail(ret_error, RC_UNSUPPORTED,
                      "network namespace %s cannot be entered: no account had one when aditd started; restart it",
@@ -60,6 +62,37 @@ static enum rc open_descriptors(struct io_helper *helper, const struct io_tun_co
     return RC_OK;
 }
 
+/* What the kernel may leave to us, best first. UDP segmentation came with Linux 6.2. */
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
+#define VIRTIO_NET_HDR_GSO_UDP_L4 5
+#endif
+#define TCP_OFFLOADS (TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN)
+#define OFFERS 3
+static const struct {
+    unsigned flags;
+    const char *name;
+} offers[OFFERS] = {{TCP_OFFLOADS | TUN_F_USO4 | TUN_F_USO6, "csum tso4 tso6 uso4 uso6"},
+                    {TCP_OFFLOADS, "csum tso4 tso6"},
+                    {0, "none"}};
+
+static enum rc negotiate(struct io_tun *tun, struct io_error *ret_error)
+{
+    int fd = io_tun_fd(tun, 0), size = sizeof(struct virtio_net_hdr);
+    if (ioctl(fd, TUNSETVNETHDRSZ, &size) < 0)
+        return tun_fail(tun, errno, "header for offloads", ret_error);
+    tun->has_header = true;
+    for (size_t i = 0; i < OFFERS; i++)
+        if (ioctl(fd, TUNSETOFFLOAD, (unsigned long)offers[i].flags) == 0) {
+            tun->offloads = offers[i].name;
+            return RC_OK;
+        }
+    return tun_fail(tun, errno, "offloads", ret_error);
+}
+
 enum rc io_tun_open(struct io_helper *helper, const struct io_tun_config *config, struct io_tun **ret,
                     struct io_error *ret_error)
 {
@@ -68,14 +101,10 @@ enum rc io_tun_open(struct io_helper *helper, const struct io_tun_config *config
         return io_fail(ret_error, RC_NOMEM, "out of memory for device %s", config->device);
     tun->descriptors.netlink = tun->netlink.fd = -1;
     tun->account = config->account;
+    tun->offloads = offers[OFFERS - 1].name;
     enum rc rc = open_descriptors(helper, config, tun, ret_error);
-    if (rc == RC_OK) {
-        void *p = mmap(NULL, PKT_LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (p == MAP_FAILED)
-            rc = tun_fail(tun, ENOMEM, "memory for packets", ret_error);
-        else
-            tun->spill = p;
-    }
+    if (rc == RC_OK && config->offload)
+        rc = negotiate(tun, ret_error);
     if (rc == RC_OK)
         rc = link_set_up(tun, ret_error);
     if (rc != RC_OK) {
@@ -92,8 +121,6 @@ void io_tun_close(struct io_tun *tun)
         return;
     descriptors_close(&tun->descriptors);
     netlink_close(&tun->netlink);
-    if (tun->spill)
-        munmap(tun->spill, PKT_LARGE);
     free(tun);
 }
 
@@ -112,6 +139,11 @@ int io_tun_fd(const struct io_tun *tun, unsigned queue)
     return queue < tun->descriptors.n_queues ? tun->descriptors.queue[queue] : -1;
 }
 
+const char *io_tun_offloads(const struct io_tun *tun)
+{
+    return tun->offloads;
+}
+
 void io_tun_counts(const struct io_tun *tun, struct io_tun_counts *ret)
 {
     *ret = tun->counts;
@@ -119,57 +151,115 @@ void io_tun_counts(const struct io_tun *tun, struct io_tun_counts *ret)
 
 /* ---- packets */
 
-/* Makes a packet of what was read into `p` and, beyond its capacity, the spill. NULL: it is dropped, p unused. */
-static struct pkt *take(struct io_tun *tun, struct pkt_pool *pool, struct pkt *p, const struct iovec piece[2],
-                        size_t len)
+static const uint8_t gso_types[] = {[PKT_GSO_NONE] = VIRTIO_NET_HDR_GSO_NONE,
+                                    [PKT_GSO_TCP4] = VIRTIO_NET_HDR_GSO_TCPV4,
+                                    [PKT_GSO_TCP6] = VIRTIO_NET_HDR_GSO_TCPV6,
+                                    [PKT_GSO_UDP] = VIRTIO_NET_HDR_GSO_UDP_L4};
+
+/* False: something that was not agreed on. */
+static bool read_offload(const struct virtio_net_hdr *h, size_t len, struct pkt_offload *ret)
 {
-    if (len > PKT_LARGE) {
-        tun->counts.read_truncated++;
-        return NULL;
-    }
-    if (len > piece[0].iov_len) {
-        struct pkt *large = pieces_join(pool, piece, len, 0);
-        if (!large) {
-            tun->counts.read_dropped++;
-            return NULL;
-        }
-        pkt_put(pool, p);
-        p = large;
-    }
+    uint8_t type =
+        h->gso_type & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN; /* CWR is for the first segment only: it says nothing new */
+    uint8_t gso = 0;
+    while (gso < ARRAY_LEN(gso_types) && gso_types[gso] != type)
+        gso++;
+    bool csum = h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM;
+    if (gso == ARRAY_LEN(gso_types) || (gso && !h->gso_size) ||
+        (csum && (size_t)h->csum_start + h->csum_offset + sizeof(uint16_t) > len))
+        return false;
+    *ret = (struct pkt_offload){.gso = gso,
+                                .needs_csum = csum,
+                                .gso_size = h->gso_size,
+                                .hdr_len = h->hdr_len,
+                                .csum_start = h->csum_start,
+                                .csum_offset = h->csum_offset};
+    return true;
+}
+
+static struct virtio_net_hdr header_of(const struct pkt_offload *o)
+{
+    return (struct virtio_net_hdr){.flags = o->needs_csum ? VIRTIO_NET_HDR_F_NEEDS_CSUM : 0,
+                                   .gso_type = gso_types[o->gso],
+                                   .hdr_len = o->hdr_len,
+                                   .gso_size = o->gso_size,
+                                   .csum_start = o->csum_start,
+                                   .csum_offset = o->csum_offset};
+}
+
+/* Any packet is read into the large one: a super-packet is not copied at all. What fits the small one moves there, which costs
+ * a few nanoseconds and leaves the large one for the next read. */
+struct buffers {
+    struct pkt *small, *large;
+};
+
+static bool buffers_fill(struct buffers *b, struct pkt_pool *pool)
+{
+    if (!b->small)
+        b->small = pkt_get(pool, false);
+    if (!b->large)
+        b->large = pkt_get(pool, true);
+    return b->small && b->large;
+}
+
+static struct pkt *buffers_take(struct buffers *b, size_t len)
+{
+    struct pkt *p = len > PKT_SMALL ? b->large : b->small;
+    if (p == b->small) {
+        struct wr w = wr_of(p->data, PKT_SMALL);
+        wr_bytes(&w, span_of(b->large->data, len));
+        b->small = NULL;
+    } else
+        b->large = NULL;
     p->len = (uint32_t)len;
-    p->from = PKT_FROM_TUN;
-    p->account = tun->account;
-    tun->counts.read++;
     return p;
+}
+
+/* RC_OK and NULL: dropped, and counted. RC_LIMIT: none is there. */
+static enum rc read_one(struct io_tun *tun, int fd, struct buffers *b, struct pkt **ret)
+{
+    struct virtio_net_hdr header = {0};
+    size_t front = tun->has_header ? sizeof header : 0;
+    struct iovec piece[2] = {{.iov_base = &header, .iov_len = front},
+                             {.iov_base = b->large->data, .iov_len = PKT_LARGE + 1}}; /* what is too large is seen */
+    struct pkt_offload offload;
+    ssize_t got = readv(fd, piece, 2);
+    if (got < (ssize_t)front)
+        return got < 0 && errno == EBADFD ? RC_ABSENT : RC_LIMIT;
+    size_t len = (size_t)got - front;
+    *ret = NULL;
+    if (len > PKT_LARGE)
+        tun->counts.read_truncated++;
+    else if (!read_offload(&header, len, &offload))
+        tun->counts.read_error++;
+    else {
+        struct pkt *p = buffers_take(b, len);
+        p->from = PKT_FROM_TUN;
+        p->account = tun->account;
+        p->offload = offload;
+        tun->counts.read++;
+        *ret = p;
+    }
+    return RC_OK;
 }
 
 enum rc io_tun_read(struct io_tun *tun, unsigned queue, struct pkt_pool *pool, struct pkt **ret, size_t max,
                     size_t *ret_n)
 {
     int fd = io_tun_fd(tun, queue);
-    struct pkt *p = NULL;
+    struct buffers b = {NULL, NULL};
     size_t n = 0;
     enum rc rc = RC_OK;
-    for (size_t tries = 0; tries < max; tries++) {
-        if (!p && !(p = pkt_get(pool, false)))
+    for (size_t tries = 0; tries < max && buffers_fill(&b, pool); tries++) {
+        rc = read_one(tun, fd, &b, &ret[n]);
+        if (rc != RC_OK)
             break;
-        struct iovec piece[2] = {{.iov_base = p->data, .iov_len = PKT_SMALL},
-                                 {.iov_base = tun->spill, .iov_len = PKT_LARGE}};
-        ssize_t len = readv(fd, piece, 2);
-        if (len < 0) {
-            if (errno == EBADFD)
-                rc = RC_ABSENT;
-            break; /* else EAGAIN */
-        }
-        struct pkt *taken = take(tun, pool, p, piece, (size_t)len);
-        if (taken) {
-            ret[n++] = taken;
-            p = NULL;
-        }
+        n += ret[n] != NULL;
     }
-    pkt_put(pool, p);
+    pkt_put(pool, b.small);
+    pkt_put(pool, b.large);
     *ret_n = n;
-    return rc;
+    return rc == RC_ABSENT ? rc : RC_OK;
 }
 
 static void count_refusal(struct io_tun *tun, int error)
@@ -188,7 +278,10 @@ enum rc io_tun_write(struct io_tun *tun, unsigned queue, struct pkt *const *v, s
     size_t written = 0;
     enum rc rc = RC_OK;
     for (size_t i = 0; rc == RC_OK && i < n; i++) {
-        if (write(fd, v[i]->data, v[i]->len) >= 0)
+        struct virtio_net_hdr header = header_of(&v[i]->offload);
+        struct iovec piece[2] = {{.iov_base = &header, .iov_len = tun->has_header ? sizeof header : 0},
+                                 {.iov_base = v[i]->data, .iov_len = v[i]->len}};
+        if (writev(fd, piece, 2) >= 0)
             written++;
         else if (errno == EBADFD)
             rc = RC_ABSENT;
