@@ -182,7 +182,7 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
     X(commit_wait, DURATION, 0, 10000, "150ms", LATER, "Longest wait for siblings before an IKE reply") \
     X(replay, REPLAY_MODE, 0, 0, "off", LATER, "How sequence numbers are kept over servers")
 
-#define CONFIG_CONTROL_FIELDS(X)                                             \
+#define CONFIG_CONTROL_FIELDS(X)                                                  \
     X(path, PATH, 1, 107, "/run/adit/control.sock", ACTIVE, "Socket for aditctl") \
     X(group, NAME, 1, 31, NULL, ACTIVE, "Group that may use it besides root")
 
@@ -225,14 +225,15 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
     X(outer, TUNNEL_OUTER, 0, 0, NULL, ACTIVE, "Outer header")                                         \
     X(health_check, HEALTH, 0, 0, NULL, LATER, "Probes inside the tunnel")
 
-#define CONFIG_TUNNEL_GRE_FIELDS(X)                                                       \
-    X(ttl, UINT, 1, 255, "64", ACTIVE, "TTL or hop limit of the outer header")            \
-    X(key, UINT, 0, UINT32_MAX, NULL, ACTIVE, "RFC 2890 key, both ways")                  \
-    X(checksum, BOOL, 0, 0, "false", ACTIVE, "GRE checksum on what we send") \
-    X(sequence, BOOL, 0, 0, "false", ACTIVE, "RFC 2890 sequence numbers on what we send") \
-    X(keepalive, BOOL, 0, 0, "true", ACTIVE, "Answer Cisco-style GRE keepalives")         \
-    X(allow_sources, NETWORKS, 0, 1000, NULL, ACTIVE,                                     \
-      "Inner sources accepted besides the account's routes and interface subnets")        \
+#define CONFIG_TUNNEL_GRE_FIELDS(X)                                                                         \
+    X(ttl, UINT, 1, 255, "64", ACTIVE, "TTL or hop limit of the outer header")                              \
+    X(key, UINT, 0, UINT32_MAX, NULL, ACTIVE, "RFC 2890 key, both ways")                                    \
+    X(checksum, BOOL, 0, 0, "false", ACTIVE, "GRE checksum on what we send")                                \
+    X(sequence, BOOL, 0, 0, "false", ACTIVE, "RFC 2890 sequence numbers on what we send")                   \
+    X(sequence_check, BOOL, 0, 0, "false", ACTIVE, "Drop what comes with a sequence number that went back") \
+    X(keepalive, BOOL, 0, 0, "true", ACTIVE, "Answer Cisco-style GRE keepalives")                           \
+    X(allow_sources, NETWORKS, 0, 1000, NULL, ACTIVE,                                                       \
+      "Inner sources accepted besides the account's routes and interface subnets")                          \
     X(protect, NAME, 1, 63, NULL, LATER, "Name of the IPsec tunnel that carries this one")
 
 #define CONFIG_TUNNEL_IPSEC_FIELDS(X)                                                                               \
@@ -336,8 +337,7 @@ struct config_tunnel {
     struct config_row row;
     CONFIG_TUNNEL_FIELDS(CONFIG_MEMBER_)
     const struct config_account *account;
-    bool address_identity;          /* (endpoint, customer_endpoint) is unique: the address identifies the tunnel */
-    struct config_prefixes sources; /* gre: the account's sources and allow_sources */
+    bool address_identity; /* (endpoint, customer_endpoint) is unique: the address identifies the tunnel */
 };
 CONFIG_ROWS_(config_tunnels, config_tunnel);
 CONFIG_STRUCT_(config_route, CONFIG_ROUTE_FIELDS);

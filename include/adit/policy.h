@@ -79,9 +79,10 @@ struct tunnel_policy {
     bool has_key, checksum, sequence, keepalive;
     bool sequence_check;               /* drop received packets whose sequence number went back */
     uint32_t key;
-    bool check_sources;                /* inner source must be in `sources` */
-    const struct prefix *sources;      /* account's route prefixes, interface subnets, allow_sources; borrowed */
-    size_t n_sources;
+    bool check_sources;                /* inner source must be in one of the two lists; both are borrowed */
+    const struct prefix *sources;      /* route prefixes and interface subnets of the account */
+    const struct prefix *allow_sources; /* this tunnel's own */
+    size_t n_sources, n_allow_sources;
     uint32_t protect;                  /* handle of the IPsec tunnel that carries this GRE tunnel; TUNNEL_NONE */
 
     /* IPsec */

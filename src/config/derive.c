@@ -101,21 +101,6 @@ static void derive_sources(struct loader *l, struct config_account *a)
     }
     sort_prefixes(&all);
     a->sources = all;
-    for (struct config_tunnel *t = a->tunnels.v; t < a->tunnels.v + a->tunnels.n; t++) {
-        t->sources = a->sources; /* borrowed, unless the tunnel has sources of its own */
-        if (!t->allow_sources.n)
-            continue;
-        struct config_prefixes own = {0};
-        own.v = config_arena_take(l->arena, (all.n + t->allow_sources.n) * sizeof own.v[0]);
-        if (!own.v)
-            return;
-        for (size_t i = 0; i < all.n; i++)
-            add_prefix(&own, &all.v[i]);
-        for (size_t i = 0; i < t->allow_sources.n; i++)
-            add_prefix(&own, &t->allow_sources.v[i]);
-        sort_prefixes(&own);
-        t->sources = own;
-    }
 }
 
 /* An address identifies a tunnel only where (our endpoint, customer's endpoint) does. */

@@ -11,6 +11,7 @@ struct differ {
     struct config_arena *arena;
     struct config_delta *v;
     size_t n, cap;
+    bool sources_differ; /* of the account whose tunnels are being compared */
     bool failed;
 };
 enum side { OLD, NEW };
@@ -116,7 +117,7 @@ static bool derived_differs(const struct differ *d, const struct config_tunnel *
 {
     struct identity x[TUNNEL_IDENTITIES], y[TUNNEL_IDENTITIES], mine, yours;
     if (b->type == TUNNEL_GRE)
-        return sources_differ(&a->sources, &b->sources);
+        return d->sources_differ;
     uint8_t n = config_identities(d->old, a, x);
     bool differ = n != config_identities(d->new, b, y);
     for (uint8_t i = 0; !differ && i < n; i++)
@@ -156,6 +157,14 @@ static void compare_tunnel(struct differ *d, const struct config_tunnel *t)
     delta->new_tunnel = t;
 }
 
+static void compare_tunnels(struct differ *d, const struct config_account *a)
+{
+    const struct config_account *was = account_at(d, OLD, a);
+    d->sources_differ = was && sources_differ(&was->sources, &a->sources);
+    for (size_t i = 0; i < a->tunnels.n; i++)
+        compare_tunnel(d, &a->tunnels.v[i]);
+}
+
 static void compare_route(struct differ *d, const struct config_account *a, const struct config_route *r)
 {
     const struct config_route *was = route_at(d, OLD, a, r);
@@ -184,8 +193,8 @@ enum rc config_diff(const struct config *old, const struct config *new, struct c
     find_removed(&d);
     for (size_t i = 0; i < new->accounts.n; i++)
         compare_account(&d, &new->accounts.v[i]);
-    CONFIG_EACH_TUNNEL(new, a, t)
-    compare_tunnel(&d, t);
+    for (size_t i = 0; i < new->accounts.n; i++)
+        compare_tunnels(&d, &new->accounts.v[i]);
     CONFIG_EACH_ROUTE(new, a, r)
     compare_route(&d, a, r);
     bool failed = d.failed || config_arena_failed(d.arena);

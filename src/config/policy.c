@@ -34,10 +34,13 @@ static void set_gre(const struct config_tunnel *t, uint32_t protect, struct tunn
     p->key = t->key;
     p->checksum = t->checksum;
     p->sequence = t->sequence;
+    p->sequence_check = t->sequence_check;
     p->keepalive = t->keepalive;
     p->check_sources = true;
-    p->sources = t->sources.v;
-    p->n_sources = t->sources.n;
+    p->sources = t->account->sources.v;
+    p->n_sources = t->account->sources.n;
+    p->allow_sources = t->allow_sources.v;
+    p->n_allow_sources = t->allow_sources.n;
     p->protect = protect;
 }
 

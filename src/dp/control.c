@@ -124,8 +124,10 @@ static bool policy_is_usable(const struct tunnel_policy *t)
 
 static void tun_free(struct dp *dp, struct tun *v)
 {
-    if (v)
+    if (v) {
         sources_put(dp, v->sources);
+        sources_put(dp, v->allow_sources);
+    }
     free(v);
 }
 
@@ -176,6 +178,7 @@ enum rc dp_tunnel_set(struct dp *dp, const struct tunnel_policy *policy)
     struct tun *old = t->view;
     struct prefix net[2] = {policy->interface4, policy->interface6};
     if (sources_get(dp, policy->sources, policy->n_sources, &view->sources) != RC_OK ||
+        sources_get(dp, policy->allow_sources, policy->n_allow_sources, &view->allow_sources) != RC_OK ||
         route_implicit_set(dp, view, t->net, net) != RC_OK) {
         tun_free(dp, view);
         if (is_new) {

@@ -8,10 +8,10 @@ uint8_t ecn_decap(uint8_t inner, uint8_t outer)
     enum { NOT_ECT = 0, ECT1 = 1, ECT0 = 2, CE = 3 };
     static const uint8_t table[4][4] = {
         /* RFC 6040 4.2, figure 4; outer:  Not-ECT  ECT(1)   ECT(0)   CE */
-        [NOT_ECT] =                       {NOT_ECT, NOT_ECT, NOT_ECT, ECN_DROP}, /* MUST drop: CE would be lost */
-        [ECT1] =                          {ECT1,    ECT1,    ECT1,    CE},
-        [ECT0] =                          {ECT0,    ECT1,    ECT0,    CE},
-        [CE] =                            {CE,      CE,      CE,      CE},
+        [NOT_ECT] = {NOT_ECT, NOT_ECT, NOT_ECT, ECN_DROP}, /* MUST drop: CE would be lost */
+        [ECT1] = {ECT1, ECT1, ECT1, CE},
+        [ECT0] = {ECT0, ECT1, ECT0, CE},
+        [CE] = {CE, CE, CE, CE},
     };
     return table[inner & 3][outer & 3];
 }
@@ -38,7 +38,7 @@ static enum dp_reason check4(const struct batch *b, const uint8_t *p, const stru
     if (is_martian4(src))
         return DP_REASON_INNER_SOURCE;
     if (tun->check_sources && !((src & tun->mask4) == tun->net4 && tun->mask4) &&
-        lpm_find(&tun->sources->v4, key4(src)) == 0)
+        lpm_find(&tun->sources->v4, key4(src)) == 0 && lpm_find(&tun->allow_sources->v4, key4(src)) == 0)
         return DP_REASON_INNER_SOURCE;
     return DP_REASON_NONE;
 }
@@ -55,7 +55,8 @@ static enum dp_reason check6(const struct batch *b, const uint8_t *p, const stru
         return DP_REASON_INNER_DESTINATION;
     if (is_martian6(src))
         return DP_REASON_INNER_SOURCE;
-    if (tun->check_sources && !in_net6(tun, src) && lpm_find(&tun->sources->v6, src) == 0)
+    if (tun->check_sources && !in_net6(tun, src) && lpm_find(&tun->sources->v6, src) == 0 &&
+        lpm_find(&tun->allow_sources->v6, src) == 0)
         return DP_REASON_INNER_SOURCE;
     return DP_REASON_NONE;
 }

@@ -46,7 +46,7 @@ struct tun { /* a tunnel as the workers see it */
     struct addr icmp4, icmp6;   /* interface addresses, sources of our ICMP; family 0: none */
     struct addr local, remote;  /* endpoints; remote of family 0: IPsec from anywhere */
     struct pkt_outer outer;     /* GRE: the outer header, to be copied and patched; IPsec: ttl, dscp */
-    struct source_set *sources; /* NULL: nothing allowed but the interface subnet */
+    struct source_set *sources, *allow_sources; /* the account's and its own */
 };
 
 struct gre_table {  /* GRE tunnels by endpoint pair; those that share a pair are chained */
