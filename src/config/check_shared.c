@@ -77,7 +77,11 @@ static void check_identities(struct loader *l, const struct config *c, struct co
                 l, &t->row, keyword,
                 "tunnel %s: identity %s is our own (ike.identity): a peer could reflect our proof at us; use another",
                 label(t), text);
-        struct config_tunnel *other = config_index_put(seen, t, "%s %u %s", ours, ids[i].type, text);
+        /* Of an address the text is all of it, but a long name is cut there. */
+        bool address = ids[i].type == ID_IPV4_ADDR || ids[i].type == ID_IPV6_ADDR;
+        struct config_tunnel *other =
+            address ? config_index_put(seen, t, "%s %u %s", ours, ids[i].type, text)
+                    : config_index_put(seen, t, "%s %u %.*s", ours, ids[i].type, (int)id.n, (const char *)id.p);
         if (other && other != t)
             config_error(
                 l, &t->row, keyword,

@@ -5,7 +5,7 @@
 
 #include "loader.h"
 
-#define LINE_MAX_TEXT 4096 /* a description of 1,000 octets, every one escaped, fits twice */
+#define LINE_MAX_TEXT 8192 /* a path of 1,023 octets, every one escaped, fits twice */
 
 struct out {
     struct buf bytes;

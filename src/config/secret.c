@@ -105,8 +105,11 @@ struct psk_strength config_psk_strength(struct span text, bool hex)
     struct psk_strength s = {.length = (unsigned)(hex ? text.n / 2 : text.n)};
     if (!text.n)
         return s;
-    unsigned per_char = log2_64(pool_of(text)), by_distinct = log2_64(2 * (uint64_t)distinct_of(text));
-    if (per_char > by_distinct) /* a pool of which hardly anything is used was not drawn from at random */
+    /* A pool of which hardly anything is used was not drawn from at random; but where most characters came only once, it may be
+     * far larger than what was seen of it. */
+    uint64_t distinct = distinct_of(text);
+    unsigned per_char = log2_64(pool_of(text)), by_distinct = log2_64((2 * distinct >= text.n ? 5 : 2) * distinct);
+    if (per_char > by_distinct)
         per_char = by_distinct;
     unsigned total = 0;
     for (size_t i = 0; i < text.n;) {

@@ -172,6 +172,10 @@ enum rc config_tree_parse(struct span text, struct config_arena *arena, struct t
     struct tree_error err = {.line = 1, .col = 1};
     struct builder b = {.arena = arena, .err = &err};
     yaml_parser_t parser;
+    struct span mark =
+        span_str("\xef\xbb\xbf"); /* editors of one large maker put it first; libyaml only drops it when it guesses */
+    if (text.n >= mark.n && span_equal(span_of(text.p, mark.n), mark))
+        text = span_of(text.p + mark.n, text.n - mark.n);
     if (!yaml_parser_initialize(&parser))
         return RC_NOMEM;
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING); /* otherwise it would guess UTF-16 */

@@ -171,11 +171,28 @@ const char *config_read_name(const struct field *f, const char *text, struct loa
     return why ? why : keep(l, text, ret);
 }
 
+/* One line that YAML reads back as it stands (YAML 1.1 5.1, 5.4): an escape such as \u2028 can name what it cannot hold. The
+ * parser has seen to it that this is UTF-8. */
+static bool is_line(const char *text)
+{
+    for (const uint8_t *p = (const uint8_t *)text; *p; p++) {
+        uint32_t c = *p;
+        unsigned more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : c >= 0xc0 ? 1 : 0;
+        if (more)
+            c &= 0x3fu >> more;
+        for (; more && p[1]; more--)
+            c = c << 6 | (*++p & 0x3fu);
+        if (c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffe ||
+            c == 0xffff)
+            return false;
+    }
+    return true;
+}
+
 const char *config_read_text(const struct field *f, const char *text, struct loader *l, void *ret)
 {
-    for (const char *p = text; *p; p++)
-        if ((uint8_t)*p < 0x20 || *p == 0x7f)
-            return "holds a control character; write one line of printable text";
+    if (!is_line(text))
+        return "holds a control character; write one line of printable text";
     const char *why = check_length(f, text, l);
     return why ? why : keep(l, text, ret);
 }
@@ -233,8 +250,10 @@ const char *config_read_url(const struct field *f, const char *text, struct load
 {
     (void)f;
     const char *host = strncmp(text, "https://", 8) == 0 ? text + 8 : strncmp(text, "http://", 7) == 0 ? text + 7 : "";
-    size_t n = strlen(text);
-    if (!*host || n > 255 || strcspn(text, " \"'<>\\^`{|}\t\r\n") != n)
+    bool plain = true; /* RFC 3986 2: the rest must be written as %xx */
+    for (const char *p = text; *p; p++)
+        plain &= *p > 0x20 && *p < 0x7f && !strchr("\"'<>\\^`{|}", *p);
+    if (!*host || !plain || strlen(text) > 255)
         return "is not a URL; write https://host:port";
     return keep(l, text, ret);
 }
