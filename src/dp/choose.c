@@ -79,36 +79,54 @@ static enum dp_reason way_of(struct batch *b, uint32_t tunnel, const struct pkt 
     return DP_REASON_NONE;
 }
 
-static const struct hop *weighted(const struct hop *hop, uint32_t weights, uint32_t hash)
+/* -log2(u / 2^32) in 1/65536, never 0. Between two powers of two the logarithm is a line with a bow, right in value and slope at both
+ * ends. */
+static uint32_t bits_short_of_one(uint32_t u)
 {
-    uint32_t at = (uint32_t)((uint64_t)hash * weights >> 32);
-    while (at >= hop->weight)
-        at -= hop++->weight;
-    return hop;
+    unsigned top = 31 - (unsigned)__builtin_clz(u | 1);
+    uint32_t f = (u | 1) << (31 - top) >> 15 & 0xffff, bow = f * (0x10000 - f) >> 16;
+    return ((32 - top) << 16) - f - (bow * (29013 - (10748 * f >> 16)) >> 16);
 }
 
-/* The first choice is not to be used: among the others of its class, by the same flow hash, so that only the flows of the lost tunnel
- * move; then the classes behind. */
-static enum dp_reason choose_other(struct batch *b, const struct hop *hop, uint32_t n, uint32_t hash, const struct pkt *p,
-                                   const struct ip_view *ip, struct way *ret)
+/* The draw of a tunnel for a flow: an exponential variable. Divided by the weight, the lowest one wins with the probability that the
+ * weight says. */
+static uint32_t draw(uint32_t flow, uint32_t tunnel)
 {
-    for (uint32_t i = 0, j; i < n; i = j) {
-        uint32_t weights = 0;
-        struct way way;
-        for (j = i; j < n && hop[j].priority == hop[i].priority; j++)
-            weights += way_of(b, hop[j].tunnel, p, ip, &way) == DP_REASON_NONE ? hop[j].weight : 0;
-        uint32_t at = (uint32_t)((uint64_t)hash * weights >> 32);
-        for (uint32_t k = i; k < j && weights; k++) {
-            if (way_of(b, hop[k].tunnel, p, ip, &way) != DP_REASON_NONE)
+    uint64_t x = (uint64_t)tunnel << 32 | flow;
+    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+    return bits_short_of_one((uint32_t)(x >> 32));
+}
+
+/* Among the usable ones of the best class, by rendezvous (RFC 2991, "highest random weight"): every tunnel draws for itself, so that one
+ * that is lost or comes back, in the tables or for want of an SA, moves its own flows and no others. */
+static enum dp_reason choose(struct batch *b, const struct hops *h, const struct pkt *p, const struct ip_view *ip,
+                             struct way *ret)
+{
+    const struct hop *hop = &b->fib_last->hop[h->first], *end = hop + h->n;
+    uint32_t flow = flow_hash(b, p->data, ip);
+    enum dp_reason lost = DP_REASON_NONE;
+    while (hop < end) {
+        uint64_t best = 0, best_weight = 0; /* weight 0: none yet */
+        for (uint32_t class = hop->priority; hop < end && hop->priority == class; hop++) {
+            struct way way = {0};
+            uint64_t drawn = draw(flow, hop->tunnel);
+            if (best_weight && drawn * best_weight >= best * hop->weight)
                 continue;
-            if (at < hop[k].weight) {
+            enum dp_reason reason = way_of(b, hop->tunnel, p, ip, &way);
+            if (reason == DP_REASON_NONE) {
+                best = drawn;
+                best_weight = hop->weight;
                 *ret = way;
-                return DP_REASON_NONE;
+            } else if (lost == DP_REASON_NONE && !best_weight) {
+                lost = reason;
+                *ret = way; /* for the count */
             }
-            at -= hop[k].weight;
         }
+        if (best_weight)
+            return DP_REASON_NONE;
     }
-    return DP_REASON_NO_ROUTE;
+    return lost;
 }
 
 enum dp_reason way_choose(struct batch *b, const struct pkt *p, const struct ip_view *ip, struct way *ret)
@@ -116,12 +134,7 @@ enum dp_reason way_choose(struct batch *b, const struct pkt *p, const struct ip_
     const struct hops *h = route_find(b, p, ip);
     if (!h)
         return DP_REASON_NO_ROUTE;
-    const struct hop *hop = &b->fib_last->hop[h->first];
     if (LIKELY(h->n == 1))
-        return way_of(b, hop->tunnel, p, ip, ret);
-    uint32_t hash = flow_hash(b, p->data, ip);
-    enum dp_reason reason = way_of(b, weighted(hop, h->weight_best, hash)->tunnel, p, ip, ret);
-    if (LIKELY(reason == DP_REASON_NONE))
-        return reason;
-    return choose_other(b, hop, h->n, hash, p, ip, ret) == DP_REASON_NONE ? DP_REASON_NONE : reason;
+        return way_of(b, b->fib_last->hop[h->first].tunnel, p, ip, ret);
+    return choose(b, h, p, ip, ret);
 }

@@ -16,16 +16,6 @@ static int compare(const void *x, const void *y)
     return a->tunnel < b->tunnel ? -1 : a->tunnel > b->tunnel;
 }
 
-static struct hops hops_of(struct fib *f, uint32_t first, uint32_t n)
-{
-    struct hops h = {.first = first, .n = (uint16_t)(n > UINT16_MAX ? UINT16_MAX : n)};
-    for (uint32_t i = 0; i < h.n && f->hop[first + i].priority == f->hop[first].priority; i++) {
-        h.n_best++;
-        h.weight_best += f->hop[first + i].weight;
-    }
-    return h;
-}
-
 /* Equal choices get one number, so that the trie can merge leaves: nearly all prefixes of an account go the same few ways. */
 static uint32_t set_add(struct fib *f, uint32_t *n_sets, uint32_t *index, uint32_t mask, uint32_t first, uint32_t n)
 {
@@ -40,7 +30,7 @@ static uint32_t set_add(struct fib *f, uint32_t *n_sets, uint32_t *index, uint32
         if (s->n == n && memcmp(&f->hop[s->first], &f->hop[first], n * sizeof *f->hop) == 0)
             return index[i];
     }
-    f->set[*n_sets] = hops_of(f, first, n);
+    f->set[*n_sets] = (struct hops){first, n};
     return index[i] = (*n_sets)++;
 }
 

@@ -65,9 +65,7 @@ struct hop {
     uint32_t tunnel, priority, weight;
 };
 struct hops { /* the choices of one prefix, best priority first */
-    uint32_t first; /* into fib.hop */
-    uint16_t n, n_best;
-    uint32_t weight_best;
+    uint32_t first, n; /* in fib.hop */
 };
 struct fib { /* one account's routes */
     uint32_t account;
