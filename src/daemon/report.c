@@ -1,8 +1,10 @@
 #include "report.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static json_t *json_addr(const struct addr *a)
 {
@@ -122,6 +124,8 @@ json_t *report_status(const struct report_source *s)
     json_t *o = json_object(), *endpoints = json_array(), *ike = json_object(), *warnings = json_array();
     struct dp_counters total;
     struct ike_sa_info sa;
+    char host[HOST_NAME_MAX + 1] = "";
+    (void)gethostname(host, sizeof host); /* Linux's are never longer */
     json_int_t established = 0, half_open = 0, children = 0;
     dp_total_info(s->dp, &total);
     for (size_t c = ike_sa_next(s->ike, 0, &sa); c; c = ike_sa_next(s->ike, c, &sa)) {
@@ -135,7 +139,7 @@ json_t *report_status(const struct report_source *s)
     for (size_t i = 0; i < s->n_warnings; i++)
         json_array_append_new(warnings, json_string(s->warnings[i].text));
     set_versions(o, s->crypto);
-    json_object_set_new(o, "node", json_string(s->config->node.name ? s->config->node.name : ""));
+    json_object_set_new(o, "node", json_string(s->config->node.name ? s->config->node.name : host));
     json_object_set_new(o, "uptime_s", json_integer(age_of(s->now, s->started)));
     json_object_set_new(o, "endpoints", endpoints);
     json_object_set_new(o, "tunnels", json_tunnel_counts(s));
