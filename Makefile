@@ -171,11 +171,12 @@ cov:
 	@tests/cov $(BUILD)/cov
 
 install: programs
-	install -d $(addprefix $(DESTDIR)$(PREFIX)/,sbin bin lib/systemd/system share/doc/adit/examples)
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,sbin bin lib/systemd/system share/doc/adit/docs share/doc/adit/examples)
 	install -m 755 $(BUILD)/aditd $(DESTDIR)$(PREFIX)/sbin/
 	install -m 755 $(BUILD)/aditctl $(DESTDIR)$(PREFIX)/bin/
 	for f in $(wildcard conf/*.service conf/*.socket); do install -m 644 $$f $(DESTDIR)$(PREFIX)/lib/systemd/system/; done
 	install -m 644 LICENSE $(wildcard README.md) $(DESTDIR)$(PREFIX)/share/doc/adit/
+	install -m 644 $(wildcard docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/adit/docs/
 	for f in $(wildcard conf/*.yaml conf/*.conf); do install -m 644 $$f $(DESTDIR)$(PREFIX)/share/doc/adit/examples/; done
 	for f in $(wildcard docs/man/*.[1-8]); do install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$${f##*.} $$f; done
 
