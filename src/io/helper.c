@@ -30,11 +30,17 @@ union fd_control {
 
 /* ---- the child */
 
-static const char *const helper_calls[] = {
-    "read", "write", "close", "openat", "open", "fcntl", "ioctl", "fstat", "newfstatat", "fstatfs", "socket", "bind",
-    "getsockname", "setsockopt", "recvfrom", "recvmsg", "sendmsg", "setns", "unshare", "mount", "mkdir", "mkdirat", "unlink",
-    "unlinkat", "mmap", "munmap", "mremap", "madvise", "brk", "futex", "getpid", "gettid", "tgkill", "rt_sigreturn",
-    "rt_sigprocmask", "rt_sigaction", "exit", "exit_group", "restart_syscall", "clock_gettime", "getrandom"};
+static const char *const helper_calls[] = {"read",        "write",        "close",           "openat",
+                                           "open",        "fcntl",        "ioctl",           "fstat",
+                                           "newfstatat",  "fstatfs",      "socket",          "bind",
+                                           "getsockname", "setsockopt",   "recvfrom",        "recvmsg",
+                                           "sendmsg",     "setns",        "unshare",         "mount",
+                                           "mkdir",       "mkdirat",      "unlink",          "unlinkat",
+                                           "mmap",        "munmap",       "mremap",          "madvise",
+                                           "brk",         "futex",        "getpid",          "gettid",
+                                           "tgkill",      "rt_sigreturn", "rt_sigprocmask",  "rt_sigaction",
+                                           "exit",        "exit_group",   "restart_syscall", "clock_gettime",
+                                           "getrandom"};
 
 static void send_answer(int fd, const struct helper_answer *answer, const struct descriptors *d)
 {
@@ -67,8 +73,8 @@ static void answer_question(int fd, int own_netns, const struct helper_question 
     struct helper_answer answer = {.id = len == sizeof *q ? q->id : 0};
     struct descriptors d = {.netlink = -1};
     enum rc rc;
-    if (len != sizeof *q || !is_text(q->netns, sizeof q->netns) || !is_text(q->device, sizeof q->device) || q->create > 1 ||
-        q->offload > 1)
+    if (len != sizeof *q || !is_text(q->netns, sizeof q->netns) || !is_text(q->device, sizeof q->device) ||
+        q->create > 1 || q->offload > 1)
         rc = io_fail(&answer.error, RC_SYNTAX, "the namespace helper was asked something it does not understand");
     else if ((rc = netns_enter(q->netns, q->create, own_netns, &answer.error)) == RC_OK) {
         char where[NETNS_NAME_MAX + 32];
@@ -173,7 +179,7 @@ static bool take_descriptors(struct msghdr *h, unsigned queues, struct descripto
         for (size_t i = 0; i < here && n < ARRAY_LEN(fds); i++)
             memcpy(&fds[n++], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
     }
-    if (n == 1 + queues) {
+    if (n > 0 && n == 1 + queues) {
         ret->netlink = fds[0];
         ret->n_queues = queues;
         memcpy(ret->queue, fds + 1, queues * sizeof(int));
@@ -224,12 +230,13 @@ enum rc helper_request(struct io_helper *helper, const struct io_tun_config *con
     if (strlen(config->netns) >= sizeof q.netns || strlen(config->device) >= sizeof q.device)
         return io_fail(ret_error, RC_RANGE, "the name of the network namespace or of the device is too long");
     q.id = ++helper->last_id;
-    strcpy(q.netns, config->netns);
-    strcpy(q.device, config->device);
+    snprintf(q.netns, sizeof q.netns, "%s", config->netns);
+    snprintf(q.device, sizeof q.device, "%s", config->device);
     ssize_t n;
     while ((n = send(helper->fd, &q, sizeof q, MSG_NOSIGNAL)) < 0 && errno == EINTR)
         ;
     if (n != sizeof q)
-        return io_fail(ret_error, RC_UNSUPPORTED, "the namespace helper (pid %d) is gone: restart aditd", (int)helper->pid);
+        return io_fail(ret_error, RC_UNSUPPORTED, "the namespace helper (pid %d) is gone: restart aditd",
+                       (int)helper->pid);
     return receive_answer(helper, config->queues, ret, ret_error);
 }

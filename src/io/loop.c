@@ -124,8 +124,7 @@ enum rc io_loop_signals(struct io_loop *loop, struct io_error *ret_error)
     int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0)
         return io_fail_errno(ret_error, io_rc_of_errno(errno), errno, "signalfd");
-    loop->signals =
-        (struct io_watch){.fd = fd, .events = IO_READ, .urgent = true, .ready = signals_ready, .ctx = loop};
+    loop->signals = (struct io_watch){.fd = fd, .events = IO_READ, .urgent = true, .ready = signals_ready, .ctx = loop};
     enum rc rc = io_loop_watch(loop, &loop->signals, ret_error);
     if (rc != RC_OK) {
         close(fd);

@@ -24,7 +24,7 @@ enum rc netns_path(const char *name, char ret[NETNS_PATH_MAX], struct io_error *
     int n = snprintf(path, sizeof path, "%s%s", absolute ? "" : NETNS_FOLDER "/", name);
     if (n < 0 || (size_t)n >= sizeof path)
         return io_fail(ret_error, RC_RANGE, "the name of the network namespace is too long");
-    strcpy(ret, path);
+    snprintf(ret, NETNS_PATH_MAX, "%s", path);
     return RC_OK;
 }
 
@@ -82,8 +82,8 @@ enum rc netns_enter(const char *name, bool create, int own_netns, struct io_erro
         return io_fail_errno(ret_error, io_rc_of_errno(errno), errno, "%s", path);
     struct statfs fs;
     if (fstatfs(fd, &fs) < 0 || fs.f_type != NSFS_MAGIC)
-        rc = io_fail(ret_error, RC_ABSENT, "%s is not a network namespace: a leftover file? remove it, then `ip netns add %s`",
-                     path, name);
+        rc = io_fail(ret_error, RC_ABSENT,
+                     "%s is not a network namespace: a leftover file? remove it, then `ip netns add %s`", path, name);
     else if (setns(fd, CLONE_NEWNET) < 0)
         rc = io_fail_errno(ret_error, io_rc_of_errno(errno), errno,
                            "entering network namespace %s (CAP_SYS_ADMIN is needed at start)", name);

@@ -103,7 +103,8 @@ static enum rc bind_port(int fd, unsigned family, uint16_t port, struct io_error
                        "UDP port %u is in use by another program, most likely another IKE daemon: "
                        "`ss -ulpn sport = :%u` names it; stop it",
                        port, port);
-    return io_fail_errno(ret_error, io_rc_of_errno(errno), errno, "binding UDP port %u (%s)", port, IO_REMEDY_PRIVILEGE);
+    return io_fail_errno(ret_error, io_rc_of_errno(errno), errno, "binding UDP port %u (%s)", port,
+                         IO_REMEDY_PRIVILEGE);
 }
 
 static enum rc set_options(const struct io_outer *o, const struct outer_socket *s, int fd, struct io_error *ret_error)
@@ -116,8 +117,8 @@ static enum rc set_options(const struct io_outer *o, const struct outer_socket *
     if (o->config.mark && !set_int(fd, SOL_SOCKET, SO_MARK, (int)o->config.mark))
         return io_fail_errno(ret_error, RC_AUTH, errno, "outer.mark %u (%s)", o->config.mark, IO_REMEDY_PRIVILEGE);
     if (device && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device)) < 0)
-        return io_fail_errno(ret_error, io_rc_of_errno(errno), errno, "outer.device %s: no such device, or not permitted",
-                             device);
+        return io_fail_errno(ret_error, io_rc_of_errno(errno), errno,
+                             "outer.device %s: no such device, or not permitted", device);
     size_buffers(fd, kinds[s->kind].buffer);
     return RC_OK;
 }
@@ -137,11 +138,8 @@ static enum rc socket_open(struct io_outer *o, struct outer_socket *s, struct io
         rc = bind_port(fd, s->family, port, ret_error);
     if (rc == RC_OK) {
         s->df = OUTER_DF_UNSET;
-        s->watch = (struct io_watch){.fd = fd,
-                                     .events = IO_READ,
-                                     .urgent = kinds[s->kind].urgent,
-                                     .ready = outer_socket_ready,
-                                     .ctx = s};
+        s->watch = (struct io_watch){
+            .fd = fd, .events = IO_READ, .urgent = kinds[s->kind].urgent, .ready = outer_socket_ready, .ctx = s};
         rc = io_loop_watch(o->loop, &s->watch, ret_error);
     }
     if (rc != RC_OK) {

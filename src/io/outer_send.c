@@ -122,8 +122,7 @@ static uint8_t group_of(const struct io_outer *o, const struct pkt *p)
     default: return GROUP_NONE;
     }
     unsigned family = p->outer.dst.family == 4 ? OUTER_V4 : OUTER_V6;
-    if (p->outer.dst.family == 0 || p->outer.src.family != p->outer.dst.family ||
-        o->sockets[kind][family].watch.fd < 0)
+    if (p->outer.dst.family == 0 || p->outer.src.family != p->outer.dst.family || o->sockets[kind][family].watch.fd < 0)
         return GROUP_NONE;
     return (uint8_t)((kind * OUTER_FAMILIES + family) * 2 + p->outer.df);
 }

@@ -92,8 +92,8 @@ enum rc io_privileges_check(bool helper, struct io_error *ret_error)
     }
     if (!at)
         return RC_OK;
-    return io_fail(ret_error, RC_AUTH, "missing %s: run aditd as root, or from its systemd unit; in a container, add them",
-                   missing);
+    return io_fail(ret_error, RC_AUTH,
+                   "missing %s: run aditd as root, or from its systemd unit; in a container, add them", missing);
 }
 
 /* ---- system calls */
@@ -135,11 +135,11 @@ enum rc system_calls_allow(const char *const *names, size_t n, struct io_error *
 /* By purpose. What is missing on purpose: execve, ptrace, setns, unshare, mount, bpf, modules, keys, other processes' memory. */
 static const char *const daemon_calls[] = {
     /* descriptors and files */
-    "read", "write", "readv", "writev", "pread64", "pwrite64", "lseek", "close", "close_range", "dup", "dup2", "dup3", "fcntl",
-    "ioctl", "openat", "open", "fstat", "newfstatat", "stat", "lstat", "statx", "faccessat", "faccessat2", "access",
-    "readlink", "readlinkat", "getdents64", "getcwd", "unlink", "unlinkat", "rename", "renameat", "renameat2", "mkdir",
-    "mkdirat", "chmod", "fchmod", "fchmodat", "chown", "fchown", "fchownat", "lchown", "umask", "flock", "ftruncate", "fsync", "fdatasync",
-    "fallocate", "statfs", "fstatfs", "memfd_create", "pipe2",
+    "read", "write", "readv", "writev", "pread64", "pwrite64", "lseek", "close", "close_range", "dup", "dup2", "dup3",
+    "fcntl", "ioctl", "openat", "open", "fstat", "newfstatat", "stat", "lstat", "statx", "faccessat", "faccessat2",
+    "access", "readlink", "readlinkat", "getdents64", "getcwd", "unlink", "unlinkat", "rename", "renameat", "renameat2",
+    "mkdir", "mkdirat", "chmod", "fchmod", "fchmodat", "chown", "fchown", "fchownat", "lchown", "umask", "flock",
+    "ftruncate", "fsync", "fdatasync", "fallocate", "statfs", "fstatfs", "memfd_create", "pipe2",
     /* sockets */
     "socket", "socketpair", "bind", "listen", "accept4", "accept", "connect", "shutdown", "getsockname", "getpeername",
     "getsockopt", "setsockopt", "sendto", "sendmsg", "sendmmsg", "recvfrom", "recvmsg", "recvmmsg",
@@ -151,11 +151,12 @@ static const char *const daemon_calls[] = {
     /* threads, signals, time */
     "futex", "set_robust_list", "get_robust_list", "rseq", "membarrier", "sched_yield", "sched_getaffinity",
     "sched_setaffinity", "set_tid_address", "gettid", "getpid", "getppid", "tgkill", "kill", "wait4", "waitid",
-    "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigtimedwait", "sigaltstack", "restart_syscall", "exit", "exit_group",
-    "clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time", "times", "getrusage",
+    "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigtimedwait", "sigaltstack", "restart_syscall", "exit",
+    "exit_group", "clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time", "times",
+    "getrusage",
     /* what libraries ask at odd moments */
-    "getrandom", "uname", "sysinfo", "getuid", "geteuid", "getgid", "getegid", "getrlimit", "prlimit64", "prctl", "arch_prctl",
-    "getcpu", "capget"};
+    "getrandom", "uname", "sysinfo", "getuid", "geteuid", "getgid", "getegid", "getrlimit", "prlimit64", "prctl",
+    "arch_prctl", "getcpu", "capget"};
 
 enum rc io_privileges_drop(struct io_error *ret_error)
 {
