@@ -224,6 +224,32 @@ test_namespace_is_made_where_create_says_so() {
     equal 'exit status' "$(lab_aditd_stop)" 0
 }
 
+# The daemon's descriptors keep a deleted namespace alive, so nothing but its name tells.
+test_deleted_namespace_is_noticed_and_its_tun_made_anew() {
+    lab_conf | sed "s/netns: acme/netns: $LAB_ID-gone/" >"$LAB_DIR/gone.yaml"
+    ip netns add "$LAB_ID-gone"
+    lab_aditd_start "$LAB_DIR/gone.yaml"
+    ip netns del "$LAB_ID-gone"
+    lab_wait_for 5 eval 'lab_aditd_log | grep -q inside.lost'
+    ip netns add "$LAB_ID-gone"
+    lab_wait_for 5 eval '[ -n "$(ip -n "$LAB_ID-gone" route show 10.2.0.0/16 proto 173)" ]'
+    contains 'log' "$(lab_aditd_log)" 'inside.recovered'
+    equal 'exit status' "$(lab_aditd_stop)" 0
+    ip netns del "$LAB_ID-gone"
+}
+
+# A route of the operator's own: it stays, ours to that prefix is refused, everything else works; both are told apart at the end.
+test_foreign_route_stays() {
+    lab_ip acme route add 10.2.0.0/16 dev srv0
+    lab_aditd_conf
+    contains 'log' "$(lab_aditd_log)" 'inside.refused.*10\.2\.0\.0/16'
+    contains 'theirs' "$(lab_ip acme route show 10.2.0.0/16)" 'dev srv0'
+    contains 'ours' "$(lab_ip acme route show proto 173)" '10\.1\.0\.0/16 dev adit0'
+    equal 'exit status' "$(lab_aditd_stop)" 0
+    contains 'theirs' "$(lab_ip acme route show 10.2.0.0/16)" 'dev srv0'
+    lab_ip acme route del 10.2.0.0/16 dev srv0
+}
+
 # without NAME...: start aditd as root that lacks these capabilities; what it says.
 without() {
     local drop status=0 out
@@ -258,5 +284,6 @@ tap_main setup test_version_names_what_is_in_it test_check_accepts_the_demo \
     test_control_socket_is_for_its_owner_only test_second_instance_in_a_namespace_is_refused test_aditctl_for_people \
     test_aditctl_for_programs test_aditctl_without_a_daemon_says_so test_stop_removes_everything_and_a_start_follows \
     test_kill_leaves_nothing_that_hinders_the_next_start test_shutdown_by_aditctl test_missing_namespace_is_named \
-    test_namespace_is_made_where_create_says_so test_missing_capability_is_named \
+    test_namespace_is_made_where_create_says_so test_deleted_namespace_is_noticed_and_its_tun_made_anew \
+    test_foreign_route_stays test_missing_capability_is_named \
     test_endpoint_that_is_no_local_address_is_warned_of
