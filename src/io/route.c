@@ -143,16 +143,42 @@ static int delete_route(struct io_tun *tun, const struct io_route *route)
     return error == ESRCH ? 0 : error;
 }
 
-static int is_ours(struct io_tun *tun, const struct io_route *route, bool *ret)
+static bool contains(const struct routes *routes, const struct io_route *route)
 {
-    struct routes routes = {0};
-    int error = read_routes(tun, family_of(&route->prefix), &routes);
+    for (size_t i = 0; i < routes->n; i++)
+        if (prefix_equal(&routes->v[i].prefix, &route->prefix) && routes->v[i].metric == metric_of(route))
+            return true;
+    return false;
+}
+
+/* The route that a packet to one address of the prefix takes: most often this one, or the one in its place. The address is the
+ * last one, or in the subnet of `source` the one opposite: the peer's. */
+static int read_match(struct io_tun *tun, const struct prefix *p, const struct addr *source, struct routes *ret)
+{
+    union netlink_message m;
+    struct rtmsg *header = netlink_begin(&m, RTM_GETROUTE, 0, sizeof *header);
+    struct addr to = source->family ? *source : p->addr;
+    size_t bits = 8 * addr_size(&to);
+    for (size_t i = p->len; i < bits; i++)
+        to.b[i / 8] ^= (uint8_t)(0x80 >> i % 8);
+    header->rtm_family = family_of(p);
+    header->rtm_dst_len = (uint8_t)bits;
+    header->rtm_flags = RTM_F_FIB_MATCH;
+    mnl_attr_put(&m.header, RTA_DST, bits / 8, to.b);
+    return netlink_ask(&tun->netlink, &m, note_route, ret);
+}
+
+/* Only a dump knows for certain, but it is long, and the MTU of many routes changes at once when a tunnel's does. */
+static int is_ours(struct io_tun *tun, const struct io_route *route, const struct addr *source, bool *ret)
+{
+    struct routes match = {.index = tun->index}, all = {0};
+    bool ours = read_match(tun, &route->prefix, source, &match) == 0 && contains(&match, route);
+    free(match.v);
+    int error = ours ? 0 : read_routes(tun, family_of(&route->prefix), &all);
     if (error)
         return error;
-    *ret = false;
-    for (size_t i = 0; i < routes.n; i++)
-        *ret |= prefix_equal(&routes.v[i].prefix, &route->prefix) && routes.v[i].metric == metric_of(route);
-    free(routes.v);
+    *ret = ours || contains(&all, route);
+    free(all.v);
     return 0;
 }
 
@@ -162,7 +188,7 @@ enum rc route_add(struct io_tun *tun, const struct io_route *route, const struct
     char text[PREFIX_TEXT], what[PREFIX_TEXT + 16];
     bool ours = false;
     int error = put_route(tun, route, source, NLM_F_EXCL);
-    if (error == EEXIST && (error = is_ours(tun, route, &ours)) == 0) {
+    if (error == EEXIST && (error = is_ours(tun, route, source, &ours)) == 0) {
         if (!ours)
             return io_fail(
                 ret_error, RC_EXISTS,
