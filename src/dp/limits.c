@@ -22,15 +22,19 @@ uint16_t dp_inner_mtu(const struct dp_overhead *o, uint16_t path_mtu)
     return (uint16_t)(room > 0 ? room : 0);
 }
 
+/* A configured MSS lowers what fits; more than fits would be of no use to anyone. */
+static uint16_t mss_of(const struct tun *tun, uint16_t mtu, uint16_t overhead)
+{
+    uint16_t fits = (uint16_t)(mtu > overhead ? mtu - overhead : 1);
+    return tun->mss != 0 && tun->mss < fits ? tun->mss : fits;
+}
+
 static struct limits limits_of(const struct tun *tun, uint16_t mtu)
 {
     if (tun->mtu != 0 && tun->mtu < mtu)
         mtu = tun->mtu;
     return (struct limits){
-        .mtu = mtu,
-        .mss4 = tun->mss ? tun->mss : (uint16_t)(mtu > TCP4_OVERHEAD ? mtu - TCP4_OVERHEAD : 1),
-        .mss6 = tun->mss ? tun->mss : (uint16_t)(mtu > TCP6_OVERHEAD ? mtu - TCP6_OVERHEAD : 1),
-    };
+        .mtu = mtu, .mss4 = mss_of(tun, mtu, TCP4_OVERHEAD), .mss6 = mss_of(tun, mtu, TCP6_OVERHEAD)};
 }
 
 void limits_update(struct live *live, const struct tun *tun)
