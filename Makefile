@@ -174,7 +174,8 @@ install: programs
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,sbin bin lib/systemd/system share/doc/adit/docs share/doc/adit/examples)
 	install -m 755 $(BUILD)/aditd $(DESTDIR)$(PREFIX)/sbin/
 	install -m 755 $(BUILD)/aditctl $(DESTDIR)$(PREFIX)/bin/
-	for f in $(wildcard conf/*.service conf/*.socket); do install -m 644 $$f $(DESTDIR)$(PREFIX)/lib/systemd/system/; done
+	for f in $(wildcard conf/*.service conf/*.socket); do \
+	  sed 's|/usr/sbin/|$(PREFIX)/sbin/|' $$f >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${f##*/} || exit 1; done
 	install -m 644 LICENSE $(wildcard README.md) $(DESTDIR)$(PREFIX)/share/doc/adit/
 	install -m 644 $(wildcard docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/adit/docs/
 	for f in $(wildcard conf/*.yaml conf/*.conf); do install -m 644 $$f $(DESTDIR)$(PREFIX)/share/doc/adit/examples/; done

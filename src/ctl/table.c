@@ -13,9 +13,17 @@ struct table {
     bool right[TABLE_COLUMNS];
 };
 
+static void *must(void *p)
+{
+    if (p)
+        return p;
+    fprintf(stderr, "aditctl: out of memory\n");
+    exit(1);
+}
+
 static void add_cell(struct table *t, size_t row, unsigned column, const char *text)
 {
-    t->cells[row * t->n_columns + column] = strdup(text ? text : "-");
+    t->cells[row * t->n_columns + column] = must(strdup(text ? text : "-"));
 }
 
 static void grow(struct table *t)
@@ -23,18 +31,12 @@ static void grow(struct table *t)
     if (t->n_rows < t->cap)
         return;
     t->cap = t->cap ? t->cap * 2 : 32;
-    t->cells = realloc(t->cells, t->cap * t->n_columns * sizeof *t->cells);
-    if (!t->cells) {
-        fprintf(stderr, "aditctl: out of memory\n");
-        exit(1);
-    }
+    t->cells = must(realloc(t->cells, t->cap * t->n_columns * sizeof *t->cells));
 }
 
 struct table *table_new(const char *const *headings, unsigned n_columns, const char *right_aligned)
 {
-    struct table *t = calloc(1, sizeof *t);
-    if (!t)
-        exit(1);
+    struct table *t = must(calloc(1, sizeof *t));
     t->n_columns = n_columns;
     for (unsigned i = 0; i < n_columns && right_aligned[i]; i++)
         t->right[i] = right_aligned[i] == 'r';

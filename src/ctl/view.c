@@ -21,6 +21,12 @@ static bool flag(const json_t *object, const char *key)
     return json_is_true(json_object_get(object, key));
 }
 
+/* Where it is now, else where it is expected. */
+static const char *peer(const json_t *tunnel)
+{
+    return str(tunnel, json_is_string(json_object_get(tunnel, "peer")) ? "peer" : "customer_endpoint");
+}
+
 struct cell {
     char text[64];
 };
@@ -115,9 +121,9 @@ void view_tunnels(const json_t *r)
     size_t i;
     json_t *e;
     json_array_foreach(json_object_get(r, "tunnels"), i, e)
-        table_row(t, str(e, "account"), str(e, "name"), str(e, "type"), str(e, "state"), str(e, "customer_endpoint"),
-                  str(e, "suite"), number(num(e, "mtu")).text, number(num(e, "packets_in")).text,
-                  number(num(e, "packets_out")).text, number(drops_sum(e)).text, age(num(e, "last_in_s")).text);
+        table_row(t, str(e, "account"), str(e, "name"), str(e, "type"), str(e, "state"), peer(e), str(e, "suite"),
+                  number(num(e, "mtu")).text, number(num(e, "packets_in")).text, number(num(e, "packets_out")).text,
+                  number(drops_sum(e)).text, age(num(e, "last_in_s")).text);
     table_print_free(t, "no tunnel is configured");
 }
 
@@ -129,7 +135,7 @@ void view_tunnel_details(const json_t *r)
     {
         const json_t *failure = json_object_get(e, "last_failure");
         printf("%s/%s  %s  %s\n", str(e, "account"), str(e, "name"), str(e, "type"), str(e, "state"));
-        printf("  endpoint     %s\n  peer         %s\n", str(e, "endpoint"), str(e, "customer_endpoint"));
+        printf("  endpoint     %s\n  peer         %s\n", str(e, "endpoint"), peer(e));
         printf("  suite        %s%s\n", str(e, "suite"), flag(e, "post_quantum") ? " (post-quantum)" : "");
         printf("  inner MTU    %d, MSS %d (IPv4) %d (IPv6)\n", (int)num(e, "mtu"), (int)num(e, "mss4"),
                (int)num(e, "mss6"));

@@ -118,19 +118,26 @@ static enum rc apply_delta(struct daemon *d, const struct config *next, const st
 {
     const struct config_account *account = delta->new_account ? delta->new_account : delta->old_account;
     const char *label = config_account_label(account);
+    const struct config_tunnel *tunnel = delta->new_tunnel ? delta->new_tunnel : delta->old_tunnel;
+    const struct config_route *route = delta->new_route ? delta->new_route : delta->old_route;
     enum rc rc = RC_OK;
     switch (delta->kind) {
     case CONFIG_KIND_ACCOUNT: return apply_account(d, delta, e);
     case CONFIG_KIND_TUNNEL:
         rc = apply_tunnel(d, next, delta);
-        return rc == RC_OK
-                   ? rc
-                   : fail(e, rc, "tunnel", label, (delta->new_tunnel ? delta->new_tunnel : delta->old_tunnel)->name);
+        if (rc == RC_UNSUPPORTED && tunnel->protect)
+            snprintf(
+                e->text, sizeof e->text,
+                "tunnel %s/%s: protect is not active yet, and without it the tunnel would send in the clear: remove it",
+                label, tunnel->name);
+        else if (rc != RC_OK)
+            fail(e, rc, "tunnel", label, tunnel->name);
+        break;
     case CONFIG_KIND_ROUTE:
         rc = apply_route(d, delta);
-        return rc == RC_OK
-                   ? rc
-                   : fail(e, rc, "route to", label, (delta->new_route ? delta->new_route : delta->old_route)->tunnel);
+        if (rc != RC_OK)
+            fail(e, rc, "route to", label, route->tunnel);
+        break;
     }
     return rc;
 }
@@ -284,6 +291,16 @@ enum rc apply_config(struct daemon *d, struct config *next, size_t *ret_changes,
     return rc;
 }
 
+static void absent_words(const struct daemon *d, struct io_error *ret)
+{
+    size_t at = strlen(ret->text), absent = 0;
+    for (uint32_t i = 0; i < d->handles.n_accounts; i++)
+        absent += d->handles.accounts[i].row && !d->handles.accounts[i].open;
+    if (absent)
+        snprintf(ret->text + at, sizeof ret->text - at, "; %zu account%s without a device: see `aditctl status`",
+                 absent, absent == 1 ? "" : "s");
+}
+
 static void restart_words(uint64_t restart, struct io_error *ret)
 {
     size_t at = strlen(ret->text);
@@ -319,6 +336,7 @@ enum rc apply_reload(struct daemon *d, struct io_error *ret)
     if (rc == RC_OK) {
         snprintf(ret->text, sizeof ret->text, "%s: %zu row%s changed", d->path, changes, changes == 1 ? "" : "s");
         restart_words(restart, ret);
+        absent_words(d, ret);
     }
     LOG(&d->log, io_clock_now(), rc == RC_OK ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR,
         rc == RC_OK ? "daemon.reloaded" : "daemon.reload_refused", LOG_STR("result", ret->text));

@@ -59,10 +59,19 @@ static json_t *reset(struct daemon *d, uint32_t tunnel, const json_t *request, s
         snprintf(e->text, sizeof e->text, "reset: only an IPsec tunnel has SAs: name one");
         return NULL;
     }
+    unsigned n = 0;
+    struct ike_sa_info sa;
+    for (size_t c = ike_sa_next(d->ike, 0, &sa); c; c = ike_sa_next(d->ike, c, &sa))
+        n += sa.tunnel == tunnel;
     enum rc rc = ike_command(d->ike, io_clock_now(), &cmd, &d->acts);
     traffic_execute(d);
-    return message(rc == RC_ABSENT ? "the tunnel had no SA"
-                                   : "the tunnel's SAs are deleted; the peer may come up again");
+    if (rc != RC_OK) {
+        snprintf(e->text, sizeof e->text, "reset: %s", rc_name(rc));
+        return NULL;
+    }
+    snprintf(e->text, sizeof e->text, "%u IKE SA%s of the tunnel deleted; the peer may come up again", n,
+             n == 1 ? "" : "s");
+    return message(e->text);
 }
 
 static json_t *reload(struct daemon *d, uint32_t tunnel, const json_t *request, struct io_error *e)

@@ -15,6 +15,7 @@ struct handle_tunnel {
 struct handle_account {
     const struct config_account *row; /* NULL: free */
     struct inside *inside;            /* its TUN and routes; NULL until built */
+    bool open;                        /* the TUN is there now */
 };
 struct handles {
     struct handle_tunnel *tunnels;

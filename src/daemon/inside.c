@@ -33,11 +33,16 @@ static const struct config_account *config_of(const struct inside *in)
     return in->daemon->handles.accounts[in->account].row;
 }
 
-static void complain(struct inside *in, const char *event, const struct io_error *e)
+static void tell(struct inside *in, enum log_level level, const char *event, const char *reason)
 {
     const struct config_account *row = config_of(in);
-    LOG(&in->daemon->log, io_clock_now(), LOG_LEVEL_ERROR, event, LOG_STR("account", config_account_label(row)),
-        LOG_STR("device", row->device), LOG_STR("netns", row->netns ? row->netns : ""), LOG_STR("reason", e->text));
+    LOG(&in->daemon->log, io_clock_now(), level, event, LOG_STR("account", config_account_label(row)),
+        LOG_STR("device", row->device), LOG_STR("netns", row->netns ? row->netns : ""), LOG_STR("reason", reason));
+}
+
+static void complain(struct inside *in, const char *event, const struct io_error *e)
+{
+    tell(in, LOG_LEVEL_ERROR, event, e->text);
 }
 
 /* ---- what should be there */
@@ -195,6 +200,7 @@ static void close_tun(struct inside *in)
     io_loop_unwatch(&in->watch);
     io_tun_close(in->tun);
     in->tun = NULL;
+    in->daemon->handles.accounts[in->account].open = false;
     forget_state(in);
 }
 
@@ -257,6 +263,8 @@ static enum rc open_tun(struct inside *in, struct io_error *e)
         rc = io_loop_watch(d->loop, &in->watch, e);
     if (rc != RC_OK)
         close_tun(in);
+    else
+        d->handles.accounts[in->account].open = true;
     return rc;
 }
 
@@ -282,7 +290,7 @@ static void open_again(struct inside *in)
     if (rc != RC_OK && !in->complained)
         complain(in, "inside.open_failed", &e);
     else if (rc == RC_OK && in->complained)
-        complain(in, "inside.recovered", &(struct io_error){"the device is back"});
+        tell(in, LOG_LEVEL_INFO, "inside.recovered", "the device is back");
     in->complained = rc != RC_OK;
 }
 
@@ -304,7 +312,7 @@ void inside_lost(struct daemon *d, uint32_t account)
     struct inside *in = d->handles.accounts[account].inside;
     if (!in || !in->tun)
         return;
-    complain(in, "inside.lost", &(struct io_error){"the device or its namespace is gone; opened anew when it can be"});
+    tell(in, LOG_LEVEL_ERROR, "inside.lost", "the device or its namespace is gone; opened anew when it can be");
     in->complained = true;
     close_tun(in);
     look_again(in, io_clock_now() + INSIDE_RETRY);

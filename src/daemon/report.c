@@ -102,26 +102,44 @@ static void set_versions(json_t *o, struct crypto *crypto)
                                   v.sodium, "esp", v.esp_gcm, "ipsec_mb", v.ipsec_mb));
 }
 
-static bool tunnel_up(const struct report_source *s, uint32_t tunnel)
+static bool tunnel_up(const struct report_source *s, uint32_t tunnel, const struct dp_tunnel_info *info)
 {
-    struct dp_tunnel_info info;
-    return dp_tunnel_info(s->dp, tunnel, &info) && info.sendable;
+    return info->sendable && s->handles->accounts[s->handles->tunnels[tunnel].account].open;
 }
 
 static json_t *json_tunnel_counts(const struct report_source *s)
 {
     json_int_t n[2] = {0, 0}, up = 0;
-    for (uint32_t i = 0; i < s->handles->n_tunnels; i++)
-        if (s->handles->tunnels[i].row) {
-            n[s->handles->tunnels[i].row->type == TUNNEL_IPSEC]++;
-            up += tunnel_up(s, i);
-        }
+    for (uint32_t i = 0; i < s->handles->n_tunnels; i++) {
+        struct dp_tunnel_info info;
+        if (!s->handles->tunnels[i].row || !dp_tunnel_info(s->dp, i, &info))
+            continue;
+        n[s->handles->tunnels[i].row->type == TUNNEL_IPSEC]++;
+        up += tunnel_up(s, i, &info);
+    }
     return json_pack("{s:I, s:I, s:I, s:I}", "configured", n[0] + n[1], "up", up, "gre", n[0], "ipsec", n[1]);
+}
+
+/* About the host and the start, then what is amiss with accounts now. */
+static json_t *json_warnings(const struct report_source *s)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < s->n_warnings; i++)
+        json_array_append_new(list, json_string(s->warnings[i].text));
+    for (uint32_t i = 0; i < s->handles->n_accounts; i++) {
+        const struct config_account *row = s->handles->accounts[i].row;
+        if (row && !s->handles->accounts[i].open)
+            json_array_append_new(list,
+                                  json_sprintf("account %s: device %s is not there%s%s; the log says why",
+                                               config_account_label(row), row->device,
+                                               row->netns ? ", network namespace " : "", row->netns ? row->netns : ""));
+    }
+    return list;
 }
 
 json_t *report_status(const struct report_source *s)
 {
-    json_t *o = json_object(), *endpoints = json_array(), *ike = json_object(), *warnings = json_array();
+    json_t *o = json_object(), *endpoints = json_array(), *ike = json_object();
     struct dp_counters total;
     struct ike_sa_info sa;
     char host[HOST_NAME_MAX + 1] = "";
@@ -136,8 +154,6 @@ json_t *report_status(const struct report_source *s)
         json_object_set_new(ike, ike_count_name(c), json_integer((json_int_t)ike_count(s->ike, c)));
     for (size_t i = 0; i < s->config->endpoints.n; i++)
         json_array_append_new(endpoints, json_addr(&s->config->endpoints.v[i]));
-    for (size_t i = 0; i < s->n_warnings; i++)
-        json_array_append_new(warnings, json_string(s->warnings[i].text));
     set_versions(o, s->crypto);
     json_object_set_new(o, "node", json_string(s->config->node.name ? s->config->node.name : host));
     json_object_set_new(o, "uptime_s", json_integer(age_of(s->now, s->started)));
@@ -148,7 +164,7 @@ json_t *report_status(const struct report_source *s)
     json_object_set_new(o, "child_sas", json_integer(children));
     set_counters(o, &total);
     json_object_set_new(o, "ike", ike);
-    json_object_set_new(o, "warnings", warnings);
+    json_object_set_new(o, "warnings", json_warnings(s));
     return o;
 }
 
@@ -180,12 +196,12 @@ static json_t *json_tunnel(const struct report_source *s, uint32_t tunnel, const
 {
     const struct config_tunnel *row = s->handles->tunnels[tunnel].row;
     struct dp_tunnel_info info = {.mtu = 0};
-    bool known = dp_tunnel_info(s->dp, tunnel, &info);
+    bool up = dp_tunnel_info(s->dp, tunnel, &info) && tunnel_up(s, tunnel, &info);
     json_t *o = json_object();
     json_object_set_new(o, "account", json_string(config_account_label(row->account)));
     json_object_set_new(o, "name", json_string(row->name));
     json_object_set_new(o, "type", json_string(row->type == TUNNEL_IPSEC ? "ipsec" : "gre"));
-    json_object_set_new(o, "state", json_string(known && info.sendable ? "up" : "down"));
+    json_object_set_new(o, "state", json_string(up ? "up" : "down"));
     json_object_set_new(o, "endpoint", json_addr(&row->endpoint));
     json_object_set_new(o, "customer_endpoint", json_addr(&row->customer_endpoint));
     json_object_set_new(o, "interface_address", json_prefix(&row->interface_address));

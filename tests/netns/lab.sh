@@ -530,6 +530,11 @@ lab_aditd_conf() {
     lab_aditd_start "$LAB_DIR/test.yaml"
 }
 
+# lab_aditd_reload [KEY=TEXT...]: the same YAML, read by the running aditd; what aditctl said and its exit status.
+lab_aditd_reload() {
+    lab_conf "$@" >"$LAB_DIR/test.yaml" && lab_render "$LAB_DIR/test.yaml" >/dev/null && lab_ctl reload
+}
+
 # All reading of aditctl's JSON is here.
 lab_ctl() { timeout 5 "$LAB_BUILD/aditctl" --socket "$LAB_DIR/control.sock" "$@"; }
 lab_tunnel() { lab_ctl tunnels --json | jq -r --arg n "$1" ".tunnels[] | select(.name == \$n) | .$2"; }

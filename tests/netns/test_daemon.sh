@@ -184,6 +184,99 @@ test_aditctl_without_a_daemon_says_so() {
     contains 'output' "$out" 'nobody.sock'
 }
 
+route_of() { lab_ip acme route show "$1"; }
+
+test_reload_follows_the_file() {
+    contains 'nothing changed' "$(lab_aditd_reload)" ' 0 rows changed'
+    # the route, and what the GRE tunnel takes as a source
+    contains 'one route more' "$(lab_aditd_reload routes='      - {prefix: 10.4.0.0/16, tunnel: acme-gre}')" ' 2 rows changed'
+    contains 'the new route' "$(route_of 10.4.0.0/16)" 'dev adit0.*mtu (lock )?1476'
+    contains 'a tunnel changed' "$(lab_aditd_reload gre='mtu: 1400')" ' 2 rows changed'
+    equal 'the route is gone' "$(route_of 10.4.0.0/16)" ''
+    contains 'MTU of the route' "$(route_of 10.2.0.0/16)" 'mtu (lock )?1400'
+    equal 'MTU that aditctl shows' "$(lab_tunnel acme-gre mtu)" 1400
+    contains 'restart needed' "$(lab_aditd_reload top='outer: {mark: 66}')" 'restart: outer'
+    lab_aditd_reload
+}
+
+test_reload_by_sighup() {
+    lab_conf routes='      - {prefix: 10.5.0.0/16, tunnel: acme-gre}' >"$LAB_DIR/test.yaml"
+    lab_render "$LAB_DIR/test.yaml"
+    kill -HUP "$(lab_pid aditd)"
+    lab_wait_for 2 eval '[ -n "$(route_of 10.5.0.0/16)" ]'
+    lab_aditd_reload
+    equal 'the route is gone' "$(route_of 10.5.0.0/16)" ''
+}
+
+test_refused_reload_changes_nothing() {
+    local before after
+    before=$(lab_ip acme route show dev adit0; lab_ctl tunnels --json)
+    expect_not 'an unknown key is taken' lab_aditd_reload top='colour: blue'
+    # the file is good, but the datapath refuses one row, after others were executed
+    expect_not 'protect is taken' lab_aditd_reload gre='protect: acme-ipsec' routes='      - {prefix: 10.6.0.0/16, tunnel: acme-ipsec}'
+    contains log "$(lab_aditd_log)" 'reload_refused.*protect is not active yet'
+    after=$(lab_ip acme route show dev adit0; lab_ctl tunnels --json)
+    equal 'routes and tunnels' "$after" "$before"
+    lab_aditd_reload
+}
+
+test_namespace_that_goes_and_comes_back() {
+    ip netns del "$LAB_ID-made" 2>/dev/null || :
+    ip netns add "$LAB_ID-made"
+    lab_conf | sed "s/netns: acme/netns: $LAB_ID-made/" >"$LAB_DIR/made.yaml"
+    lab_aditd_stop
+    lab_aditd_start "$LAB_DIR/made.yaml"
+    ip netns del "$LAB_ID-made"
+    lab_wait_for 5 eval '[ "$(lab_tunnel acme-gre state)" = down ]'
+    contains warning "$(lab_ctl status)" "warning.*account acme.*$LAB_ID-made"
+    ip netns add "$LAB_ID-made"
+    lab_wait_for 5 eval '[ "$(lab_tunnel acme-gre state)" = up ]'
+    contains route "$(ip -n "$LAB_ID-made" route show 10.2.0.0/16)" 'dev adit0'
+    lab_aditd_conf
+    ip netns del "$LAB_ID-made"
+}
+
+# Clients that ask too much, do not read, or only hold their place, beside one that behaves.
+test_control_socket_bears_bad_clients() {
+    python3 - "$LAB_DIR/control.sock" <<'PYTHON'
+import json, socket, sys
+def client():
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(3)
+    s.connect(sys.argv[1])
+    return s
+def ask(s, what):
+    s.sendall(what)
+    return s.makefile().readline()
+places = [client() for _ in range(16)]
+late = client()
+late.sendall(b'{"cmd":"status"}\n')
+places.pop().close()
+assert "result" in json.loads(late.makefile().readline()), "the 17th is answered when a place is free"
+late.close()
+s = places.pop()
+s.sendall(b'{"cmd":"status"}\n{"cmd":"nope"}\n\n[1]\n')
+s.shutdown(socket.SHUT_WR)
+kinds = [next(iter(json.loads(line))) for line in s.makefile()]
+assert kinds == ["result", "error", "error", "error"], kinds
+s = places.pop()
+try:
+    s.sendall(b"x" * 100000)
+    assert s.recv(1) == b"", "a request without end is answered"
+except ConnectionError:
+    pass
+s = places.pop()
+s.settimeout(0.2)
+try:
+    while True:
+        s.sendall(b'{"cmd":"tunnels"}\n')
+except TimeoutError:
+    pass
+assert "result" in json.loads(ask(places.pop(), b'{"cmd":"status"}\n')), "others are answered"
+PYTHON
+    lab_ctl status >/dev/null
+}
+
 test_stop_removes_everything_and_a_start_follows() {
     local _
     for _ in 1 2; do
@@ -282,7 +375,9 @@ tap_main setup test_version_names_what_is_in_it test_check_accepts_the_demo \
     test_check_takes_a_marked_loop test_start_with_an_error_does_not_start \
     test_10000_tunnels_are_checked_within_a_second test_tun_address_and_routes_are_in_the_accounts_namespace_only \
     test_control_socket_is_for_its_owner_only test_second_instance_in_a_namespace_is_refused test_aditctl_for_people \
-    test_aditctl_for_programs test_aditctl_without_a_daemon_says_so test_stop_removes_everything_and_a_start_follows \
+    test_aditctl_for_programs test_aditctl_without_a_daemon_says_so test_reload_follows_the_file test_reload_by_sighup \
+    test_refused_reload_changes_nothing test_control_socket_bears_bad_clients \
+    test_namespace_that_goes_and_comes_back test_stop_removes_everything_and_a_start_follows \
     test_kill_leaves_nothing_that_hinders_the_next_start test_shutdown_by_aditctl test_missing_namespace_is_named \
     test_namespace_is_made_where_create_says_so test_deleted_namespace_is_noticed_and_its_tun_made_anew \
     test_foreign_route_stays test_missing_capability_is_named \

@@ -346,6 +346,36 @@ test_pq_prefer_takes_both() {
     pings_both_ways 5
 }
 
+test_reset_deletes_and_the_customer_may_come_back() {
+    up
+    contains aditctl "$(lab_ctl reset acme-ipsec)" '^1 IKE SA '
+    lab_wait_for 2 eval '! lab_swanctl cust1 --list-sas | grep -q ESTABLISHED'
+    equal 'IKE SAs' "$(lab_ctl sas --json | jq '.ike_sas | length')" 0
+    up
+    pings_both_ways 3
+}
+
+test_reload_leaves_running_sas_alone() {
+    local spi
+    spi=$(lab_sa acme-ipsec spi_in)
+    lab_aditd_reload pq=prefer routes='      - {prefix: 10.7.0.0/16, tunnel: acme-ipsec}'
+    pings_both_ways 5
+    equal 'the SA' "$(lab_sa acme-ipsec spi_in)" "$spi"
+}
+
+test_tunnel_that_a_reload_removes_says_goodbye() {
+    lab_conf | sed '/acme-ipsec/d' >"$LAB_DIR/less.yaml"
+    lab_render "$LAB_DIR/less.yaml"
+    cp "$LAB_DIR/conf/less.yaml" "$LAB_DIR/conf/test.yaml"
+    lab_ctl reload
+    lab_wait_for 2 eval '! lab_swanctl cust1 --list-sas | grep -q ESTABLISHED'
+    contains 'strongSwan' "$(charon_log | tail -n 20)" 'received DELETE for IKE_SA'
+    lab_wait_for 2 eval '[ -z "$(ns edge ss -Huln sport = :500)" ]'
+    lab_aditd_reload
+    up
+    pings_both_ways 3
+}
+
 test_sigterm_says_goodbye() {
     local began status
     lab_aditd_conf
@@ -372,4 +402,6 @@ tap_main setup test_hybrid_of_ecp_384_and_ml_kem_768_comes_up test_tshark_names_
     test_unacceptable_proposal test_unacceptable_child_proposal_leaves_no_child test_last_failure_is_shown \
     test_dead_peer_detection_of_the_customer_is_answered test_delete_by_the_customer \
     test_customer_that_lost_its_state_comes_back test_datagram_to_an_address_that_is_no_endpoint_is_ignored \
-    test_garbage_on_the_ike_ports_is_survived test_pq_prefer_takes_both test_sigterm_says_goodbye
+    test_garbage_on_the_ike_ports_is_survived test_pq_prefer_takes_both \
+    test_reset_deletes_and_the_customer_may_come_back test_reload_leaves_running_sas_alone \
+    test_tunnel_that_a_reload_removes_says_goodbye test_sigterm_says_goodbye
