@@ -5,7 +5,7 @@
 #include "edge.h"
 #include "initiator.h"
 
-/* Every IKE SA and Child SA of one is one of the other, with the same keys; what comes from other peers must be none. */
-void agree_assert(const struct edge *e, struct initiator *i);
+/* Every IKE SA and Child SA of the tunnel is one of the peer's and the other way round, with the same keys. */
+void agree_assert(const struct edge *e, uint32_t tunnel, const struct initiator *i);
 
 #endif

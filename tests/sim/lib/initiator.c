@@ -149,6 +149,14 @@ struct initiator_sa *initiator_current(const struct initiator *i)
     return best;
 }
 
+bool initiator_connecting(const struct initiator *i)
+{
+    for (size_t k = 0; k < i->n_sas; k++)
+        if (i->sa[k]->stage < STAGE_UP)
+            return true;
+    return false;
+}
+
 static void forget_all(struct initiator *i)
 {
     for (size_t k = 0; k < i->n_sas; k++)
@@ -339,8 +347,7 @@ static void run_jobs(struct initiator *i)
         struct initiator_job job = i->job[k];
         struct initiator_sa *sa = sa_of_job(i, &job);
         bool waits = job.at > i->now || (sa && sa->own.job.type != JOB_NONE);
-        /* There may be a current SA soon. */
-        bool connecting = !sa && !job.spi_in && !job.spi_i && i->n_sas && job.type != JOB_INIT;
+        bool connecting = !sa && !job.spi_in && !job.spi_i && job.type != JOB_INIT && initiator_connecting(i);
         if (waits || connecting) {
             k++;
             continue;

@@ -176,6 +176,7 @@ void initiator_tick(struct initiator *i, uint64_t now);
 uint64_t initiator_deadline(const struct initiator *i);
 void initiator_forget_out(struct initiator *i);                    /* what was not taken from the queue */
 struct initiator_sa *initiator_current(const struct initiator *i); /* the newest SA that is up; NULL */
+bool initiator_connecting(const struct initiator *i);
 struct initiator_child *initiator_child(struct initiator *i, uint32_t spi_in);
 bool initiator_busy(const struct initiator *i); /* a request outstanding or a job waiting */
 

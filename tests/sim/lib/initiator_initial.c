@@ -87,10 +87,9 @@ static struct natd natd_of(struct initiator *i, uint64_t spi_i, uint64_t spi_r, 
     return ret;
 }
 
-static bool natd_says(struct initiator *i, const struct ike_chain *chain, uint16_t type, const struct natd *expected)
+static bool natd_says(const struct ike_chain *chain, uint16_t type, const struct natd *expected)
 {
-    struct ike_notify n;
-    (void)i;
+    struct ike_notify n = {0};
     if (!ike_notify_find(chain, type, &n))
         return true; /* it says nothing */
     assert_int_equal(n.data.n, sizeof expected->b);
@@ -206,8 +205,8 @@ static void read_notifies(struct initiator *i, struct initiator_sa *sa, const st
     struct ike_notify n;
     struct natd src = natd_of(i, sa->s.spi_i, sa->s.spi_r, &i->remote);
     struct natd dst = natd_of(i, sa->s.spi_i, sa->s.spi_r, &i->local);
-    bool nat = !natd_says(i, chain, N_NAT_DETECTION_SOURCE_IP, &src) ||
-               !natd_says(i, chain, N_NAT_DETECTION_DESTINATION_IP, &dst);
+    bool nat =
+        !natd_says(chain, N_NAT_DETECTION_SOURCE_IP, &src) || !natd_says(chain, N_NAT_DETECTION_DESTINATION_IP, &dst);
     if (nat)
         sa->port = sa->remote.port = 4500;
     sa->initial->transcript = i->wish.full_transcript && ike_notify_find(chain, N_IKE_SA_INIT_FULL_TRANSCRIPT_AUTH, &n);

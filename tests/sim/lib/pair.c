@@ -178,5 +178,5 @@ uint16_t pair_plain_notify(struct pair *p, struct ike_notify *ret)
 
 void pair_assert_agree(struct pair *p)
 {
-    agree_assert(p->e, p->i);
+    agree_assert(p->e, EDGE_TUNNEL, p->i);
 }
