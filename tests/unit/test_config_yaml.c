@@ -151,31 +151,6 @@ static void test_the_example_of_the_readme_loads(void **state)
     loaded_free(&l);
 }
 
-/* conf/adit.yaml as it is shipped, and with the # of every key taken away. */
-static void test_the_reference_file_loads(void **state)
-{
-    (void)state;
-    struct files f = {.any = FULL_KEY};
-    char *text = file_read("conf/adit.yaml"), *to = text;
-    struct loaded l = load_text(&f, text);
-    assert_true(report_empty(&l.report));
-    OK(l.rc);
-    loaded_free(&l);
-    bool start = true;
-    for (const char *from = text; *from; from++) {
-        if (!start || *from != '#' || from[1] == '#')
-            *to++ = *from;
-        start = *from == '\n';
-    }
-    *to = 0;
-    l = load_text(&f, text);
-    if (l.rc != RC_OK)
-        report_empty(&l.report); /* prints it */
-    OK(l.rc);
-    assert_int_equal(l.c->n_tunnels, 3);
-    loaded_free(&l);
-}
-
 /* ---- what is refused */
 
 static void test_anchors_aliases_tags(void **state)
@@ -435,7 +410,6 @@ int main(void)
         TEST(test_place_in_a_crlf_file),
         TEST(test_the_demonstration_loads),
         TEST(test_the_example_of_the_readme_loads),
-        TEST(test_the_reference_file_loads),
         TEST(test_anchors_aliases_tags),
         TEST(test_documents),
         TEST(test_malformed_yaml),

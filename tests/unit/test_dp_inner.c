@@ -32,12 +32,14 @@ static void expect(struct world *w, const char *src, const char *dst, enum dp_re
 static void adv_41_inner_source_outside_the_account(void **state)
 {
     struct world *w = *state;
-    struct prefix sources[] = {net("10.2.0.0/16"), net("10.7.7.7/32"), net("10.64.0.0/10"), net("2001:db8:2::/48"),
+    struct prefix sources[] = {net("10.2.0.0/16"), net("2001:db8:2::/48"), net("10.7.7.7/32"), net("10.64.0.0/10"),
                                net("2001:db8:99::1/128")};
     struct tunnel_policy t = world_gre(EDGE);
     t.check_sources = true;
     t.sources = sources;
-    t.n_sources = ARRAY_LEN(sources);
+    t.n_sources = 2;
+    t.allow_sources = sources + 2;
+    t.n_allow_sources = ARRAY_LEN(sources) - 2;
     t.interface6 = net("2001:db8:ff::2/127");
     world_set(w, EDGE, &t);
     memset(sources, 0xee, sizeof sources); /* dp has its own copy */
@@ -66,8 +68,7 @@ static void adv_41_inner_source_outside_the_account(void **state)
     for (size_t i = 0; i < ARRAY_LEN(bad6); i++)
         expect(w, bad6[i], "2001:db8:77::1", DP_REASON_INNER_SOURCE);
 
-    t.sources = NULL; /* an empty list allows the interface subnets alone */
-    t.n_sources = 0;
+    t.n_sources = t.n_allow_sources = 0; /* empty lists allow the interface subnets alone */
     world_set(w, EDGE, &t);
     expect(w, "10.2.0.1", "10.9.0.1", DP_REASON_INNER_SOURCE);
     expect(w, "169.254.1.1", "10.9.0.1", DP_REASON_NONE);
