@@ -17,6 +17,7 @@ struct child_sa {
     bool transport;            /* GRE in ESP only */
     uint32_t replaces;         /* spi_in of the SA this one rekeys; 0: none. dp keeps sending on the old one until the new
                                   one is seen or the old one goes */
+    bool ready;                /* ... unless the peer is known to have the new one already: we asked for it */
     uint64_t hard_expiry;      /* monotonic ns; NEVER */
 };
 

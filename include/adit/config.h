@@ -124,7 +124,7 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
     X(integrity, ESP_INTEG, 1, ALGS_MAX, "[sha256, sha1]", ACTIVE, "Accepted integrity where encryption is CBC") \
     X(key_exchange, KE, 0, ALGS_MAX, "[ecp384, modp2048, modp1536]", ACTIVE, "Accepted groups for PFS")          \
     X(additional_key_exchange, ADDKE, 0, ALGS_MAX, "[mlkem768, mlkem1024]", ACTIVE,                              \
-      "Accepted additional key exchanges for PFS, where the IKE SA had one")
+      "Accepted additional key exchanges for PFS")
 
 #define CONFIG_IKE_FIELDS(X)                                                                                        \
     X(identity_domain, DOMAIN, 1, 120, NULL, ACTIVE, "Domain of the generated identities of tunnels")               \

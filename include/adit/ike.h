@@ -67,7 +67,8 @@ enum ike_cmd_type {
     IKE_CMD_TUNNEL_RESET,  /* Delete all SAs of the tunnel, keep the policy */
     IKE_CMD_POLICY,        /* daemon-wide policy changed; running SAs stay */
     IKE_CMD_ESP_SEEN,      /* dp saw the first packet on spi_in, or liveness: an authentic packet */
-    IKE_CMD_ESP_EXPIRE,    /* dp: sequence, IV or time of spi_in near its end */
+    IKE_CMD_ESP_EXPIRE,    /* dp: sequence, IV or time of spi_in near its end: it is rekeyed */
+    IKE_CMD_ESP_LOST,      /* dp does not have spi_in, or not any more: it is deleted */
     IKE_CMD_SHUTDOWN,      /* Delete to every peer; ike_idle() tells when all are answered or given up */
 };
 struct ike_cmd {
@@ -118,6 +119,9 @@ bool ike_last_failure(const struct ike *ike, uint32_t tunnel, struct ike_failure
     X(SENT, "sent")                                                                          \
     X(ESTABLISHED, "established")                                                            \
     X(DELETED, "deleted")                                                                    \
+    X(CHILDREN, "children") /* Child SAs made by CREATE_CHILD_SA, and of them */             \
+    X(REKEYED, "rekeyed")   /* those that replaced one */                                    \
+    X(IKE_REKEYED, "ike_rekeyed")                                                            \
     X(DROP_HEADER, "drop_header") /* shorter than a header, wrong length, zero SPI, flags */ \
     X(DROP_VERSION, "drop_version")                                                          \
     X(DROP_EXCHANGE, "drop_exchange") /* unknown, or not an edge of the transition table */  \
@@ -138,7 +142,9 @@ bool ike_last_failure(const struct ike *ike, uint32_t tunnel, struct ike_failure
     X(FAIL_PQ_REQUIRED, "fail_pq_required")                                                  \
     X(FAIL_PEER_ADDRESS, "fail_peer_address") /* strict_peer */                              \
     X(FAIL_SELECTORS, "fail_selectors")                                                      \
-    X(FAIL_TIMEOUT, "fail_timeout") /* half-open too long */
+    X(FAIL_TIMEOUT, "fail_timeout") /* half-open too long, or no answer to us */             \
+    X(FAIL_COLLISION, "fail_collision") /* TEMPORARY_FAILURE, either way */                  \
+    X(FAIL_REKEY, "fail_rekey")     /* refused, either way */
 enum ike_count {
 #define X(id, text) IKE_COUNT_##id,
     IKE_COUNTS(X)

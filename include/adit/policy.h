@@ -113,7 +113,10 @@ struct ike_policy {
     struct proposal_policy ike, esp;
     uint64_t half_open_timeout;     /* 30 s */
     uint64_t fragment_timeout;      /* 15 s */
-    uint64_t ike_lifetime, child_lifetime; /* soft: we rekey or delete */
+    uint64_t ike_lifetime, child_lifetime; /* soft: we rekey; a child after 7 h at the latest */
+    uint8_t jitter;                 /* percent by which a lifetime may be shortened */
+    uint64_t followup_timeout;      /* for the peer's IKE_FOLLOWUP_KE, 20 s */
+    uint64_t dpd_interval;          /* silence after which we ask whether the peer lives; 0: never */
     uint64_t retransmit_first;      /* of our own requests */
     uint8_t retransmit_tries;
     uint16_t fragment_size;         /* IP datagram limit when sending, 1280 */

@@ -103,7 +103,7 @@ static void child_up(struct daemon *d, const struct child_sa *child)
     enum rc rc = dp_child_up(d->dp, now, child);
     d->unpublished = true;
     if (rc != RC_OK) { /* the peer must not send into the void: the Child SA ends again */
-        struct ike_cmd cmd = {.type = IKE_CMD_ESP_EXPIRE, .spi_in = child->spi_in};
+        struct ike_cmd cmd = {.type = IKE_CMD_ESP_LOST, .spi_in = child->spi_in};
         LOG(&d->log, now, LOG_LEVEL_ERROR, "daemon.child_up_failed", LOG_U64("spi_in", child->spi_in),
             LOG_STR("reason", rc_name(rc)));
         command(d, now, &cmd);

@@ -180,7 +180,7 @@ enum rc dp_child_up(struct dp *dp, uint64_t now, const struct child_sa *c)
         return RC_NOMEM;
     }
     struct sa *replaced = c->replaces ? sa_find_in(dp->by_in, c->replaces) : NULL;
-    if (replaced && replaced->tunnel == c->tunnel)
+    if (replaced && replaced->tunnel == c->tunnel && !c->ready)
         sa->replaces = replaced;
     index_insert(dp->by_in, sa->spi_in, sa);
     index_insert(dp->by_out, sa->spi_out, sa);

@@ -8,23 +8,36 @@
 struct auth { /* the request, read */
     struct ike_id id;
     struct ike_auth auth; /* method 0: there was none, the peer wants EAP */
+    bool child;           /* false: it wants none (RFC 6023) */
     struct span sa, tsi, tsr;
 };
+
+static struct span body_of(const struct ike_inbound *x, uint8_t type)
+{
+    const struct ike_payload *p = ike_chain_find(&x->chain, type);
+    return p ? p->body : span_of(NULL, 0);
+}
+
+static bool good_child(const struct auth *in)
+{
+    struct ike_error error;
+    struct rd selectors;
+    uint8_t n;
+    return ike_sa_check(in->sa, &error) == RC_OK && ike_ts_read(in->tsi, &n, &selectors) == RC_OK &&
+           ike_ts_read(in->tsr, &n, &selectors) == RC_OK;
+}
 
 static bool read_request(struct ike_inbound *x, struct auth *ret)
 {
     const struct ike_payload *auth = ike_chain_find(&x->chain, PAYLOAD_AUTH);
-    struct ike_error error;
-    struct rd selectors;
-    uint8_t n;
     struct auth in = {
-        .sa = ike_chain_find(&x->chain, PAYLOAD_SA)->body,
-        .tsi = ike_chain_find(&x->chain, PAYLOAD_TSI)->body,
-        .tsr = ike_chain_find(&x->chain, PAYLOAD_TSR)->body,
+        .child = ike_chain_find(&x->chain, PAYLOAD_SA),
+        .sa = body_of(x, PAYLOAD_SA),
+        .tsi = body_of(x, PAYLOAD_TSI),
+        .tsr = body_of(x, PAYLOAD_TSR),
     };
-    if (ike_id_read(ike_chain_find(&x->chain, PAYLOAD_IDI)->body, &in.id) != RC_OK ||
-        (auth && ike_auth_read(auth->body, &in.auth) != RC_OK) || ike_sa_check(in.sa, &error) != RC_OK ||
-        ike_ts_read(in.tsi, &n, &selectors) != RC_OK || ike_ts_read(in.tsr, &n, &selectors) != RC_OK)
+    if (ike_id_read(body_of(x, PAYLOAD_IDI), &in.id) != RC_OK ||
+        (auth && ike_auth_read(auth->body, &in.auth) != RC_OK) || (in.child && !good_child(&in)))
         return false;
     *ret = in;
     return true;
@@ -188,9 +201,9 @@ static enum rc make_child(struct ike_inbound *x, const struct child_offer *offer
 {
     struct ike_auth_plan *plan = &x->auth;
     const struct ike_keymat m = {.nonces = {buf_span(&x->sa->ni), buf_span(&x->sa->nr)}};
-    enum rc rc = ike_child_prepare(x->turn, x->sa, &offer->choice.suite, &plan->keys, &plan->child);
+    enum rc rc = ike_child_prepare(x->turn, x->sa, &offer->choice.suite, &plan->child);
     if (rc == RC_OK)
-        rc = ike_child_derive(x->turn, x->sa, &m, plan->keys);
+        rc = ike_child_derive(x->turn, x->sa, &m, plan->child, &plan->keys);
     if (rc)
         return rc;
     struct rd spi = rd_of(offer->choice.spi);
@@ -304,12 +317,12 @@ enum ike_outcome ike_auth_request(struct ike_inbound *x)
     }
     if (write_identity(x, tunnel) != RC_OK)
         return OUTCOME_DROP;
-    uint16_t refused = choose_child(x, &in, tunnel, &offer);
-    if (!refused && make_child(x, &offer) != RC_OK)
+    uint16_t refused = in.child ? choose_child(x, &in, tunnel, &offer) : 0;
+    if (in.child && !refused && make_child(x, &offer) != RC_OK)
         refused = N_NO_ADDITIONAL_SAS;
     if (refused)
         ike_write_notify(&x->reply, PROTO_NONE, span_of(NULL, 0), refused, span_of(NULL, 0));
-    else
+    else if (in.child)
         write_child(x, &offer);
 
     x->auth.tunnel = tunnel;

@@ -15,13 +15,18 @@ static enum rc tunnel_command(struct ike_turn *t, const struct ike_cmd *cmd)
     return RC_OK;
 }
 
-/* The peer gets a Delete now, or as soon as it has answered what we asked before. */
-static enum rc expire(struct ike_turn *t, uint32_t spi_in)
+/* What dp noticed of an SA. What the peer must be told it is told now, or as soon as it has answered what we asked before. */
+static enum rc child_command(struct ike_turn *t, const struct ike_cmd *cmd)
 {
-    struct ike_child *child = ike_child_find(t->ike, spi_in);
-    if (!child)
+    struct ike_child *child = ike_child_find(t->ike, cmd->spi_in);
+    if (!child || list_empty(&child->of_sa))
         return RC_ABSENT;
-    child->expiring = true;
+    if (cmd->type == IKE_CMD_ESP_SEEN)
+        ike_sa_heard(t, child->sa);
+    else if (cmd->type == IKE_CMD_ESP_LOST || child->replaced)
+        child->expiring = true;
+    else
+        child->rekey_due = true;
     ike_request_next(t, child->sa);
     return RC_OK;
 }
@@ -33,12 +38,21 @@ static void shut_down(struct ike_turn *t)
     for (struct map_node *n = map_walk(&ike->sas, NULL), *next; n; n = next) {
         struct ike_sa *sa = CONTAINER_OF(n, struct ike_sa, by_spi);
         next = map_walk(&ike->sas, n);
-        if (sa->state == IKE_STATE_ESTABLISHED)
+        sa->doomed = true;
+        if (sa->state == IKE_STATE_ESTABLISHED || sa->state == IKE_STATE_REPLACED)
             (void)ike_timer_set(ike, &sa->timer, t->now); /* armed already: moving cannot fail */
-        else if (sa->state != IKE_STATE_DELETING)
+        else if (sa->source || sa->state == IKE_STATE_ENDED)
             ike_sa_free(ike, sa);
     }
     ike_tick(ike, t->now, t->acts);
+}
+
+static void set_policy(struct ike_turn *t, const struct ike_policy *policy)
+{
+    bool probes = policy->dpd_interval != t->ike->policy.dpd_interval;
+    t->ike->policy = *policy;
+    for (struct map_node *n = probes ? map_walk(&t->ike->sas, NULL) : NULL; n; n = map_walk(&t->ike->sas, n))
+        ike_sa_rearm(t, CONTAINER_OF(n, struct ike_sa, by_spi));
 }
 
 enum rc ike_command(struct ike *ike, uint64_t now, const struct ike_cmd *cmd, struct acts *ret)
@@ -50,9 +64,10 @@ enum rc ike_command(struct ike *ike, uint64_t now, const struct ike_cmd *cmd, st
     case IKE_CMD_TUNNEL_SET: return ike_tunnel_set(&t, cmd->tunnel);
     case IKE_CMD_TUNNEL_REMOVE:
     case IKE_CMD_TUNNEL_RESET: return tunnel_command(&t, cmd);
-    case IKE_CMD_POLICY: ike->policy = *cmd->policy; return RC_OK;
-    case IKE_CMD_ESP_SEEN: return ike_child_find(ike, cmd->spi_in) ? RC_OK : RC_ABSENT;
-    case IKE_CMD_ESP_EXPIRE: return expire(&t, cmd->spi_in);
+    case IKE_CMD_POLICY: set_policy(&t, cmd->policy); return RC_OK;
+    case IKE_CMD_ESP_SEEN:
+    case IKE_CMD_ESP_EXPIRE:
+    case IKE_CMD_ESP_LOST: return child_command(&t, cmd);
     case IKE_CMD_SHUTDOWN: shut_down(&t); return RC_OK;
     }
     return RC_RANGE;

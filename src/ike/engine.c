@@ -1,6 +1,6 @@
 /* ike/engine: birth and death of the engine, its clockwork, and the actions it hands out.
  */
-#include "event.h"
+#include "create.h"
 
 #include <stdlib.h>
 
@@ -33,6 +33,7 @@ enum rc ike_new(const struct ike_config *config, struct ike **ret)
         rng_fill(ike->rng, ike->cookies.secret, sizeof ike->cookies.secret);
     bucket_init(&ike->stateless, IKE_STATELESS_RATE, IKE_STATELESS_RATE, 0);
     list_init(&ike->half_open);
+    list_init(&ike->creates);
     list_init(&ike->queues);
 
     ike->in = malloc(IKE_DATAGRAM_MAX);
@@ -44,8 +45,12 @@ enum rc ike_new(const struct ike_config *config, struct ike **ret)
     if (rc == RC_OK)
         rc = crypto_arena_new(sizeof(struct ike_secrets), max, &ike->secrets);
     if (rc == RC_OK)
-        rc = crypto_arena_new(sizeof(struct child_sa), ACTS_MAX, &ike->child_keys);
+        rc = crypto_arena_new(sizeof(struct child_sa), ACTS_MAX + IKE_CREATES_MAX, &ike->child_keys);
+    if (rc == RC_OK)
+        rc = crypto_arena_new(sizeof(struct ike_create), IKE_CREATES_MAX, &ike->exchanges);
     if (rc) {
+        if (ike->child_keys)
+            crypto_arena_free(ike->child_keys);
         if (ike->secrets)
             crypto_arena_free(ike->secrets);
         free_scratch(ike);
@@ -60,6 +65,8 @@ void ike_free(struct ike *ike)
 {
     if (!ike)
         return;
+    while (!list_empty(&ike->creates)) /* first: they own SAs that are in the table */
+        ike_create_free(ike, CONTAINER_OF(ike->creates.next, struct ike_create, all));
     for (struct map_node *n = map_walk(&ike->sas, NULL), *next; n; n = next) {
         next = map_walk(&ike->sas, n);
         ike_sa_free(ike, CONTAINER_OF(n, struct ike_sa, by_spi));
@@ -77,6 +84,7 @@ void ike_free(struct ike *ike)
     heap_free(&ike->timers);
     crypto_arena_free(ike->secrets);
     crypto_arena_free(ike->child_keys);
+    crypto_arena_free(ike->exchanges);
     free_scratch(ike);
     wipe(ike, sizeof *ike);
     free(ike);
@@ -145,6 +153,12 @@ bool ike_timer_set(struct ike *ike, struct ike_timer *timer, uint64_t at)
     return heap_set(&ike->timers, &timer->t, at) == RC_OK;
 }
 
+uint64_t ike_jitter(const struct ike *ike, uint64_t life)
+{
+    uint64_t span = life / 100 * ike->policy.jitter;
+    return life - (span ? rng_u64(ike->rng) % (span + 1) : 0);
+}
+
 uint64_t ike_unix_time(const struct ike *ike, uint64_t now)
 {
     return ike->unix_time_at_zero + now / NS_PER_S;
@@ -162,12 +176,8 @@ static void fire(struct ike_turn *t, struct ike_timer *timer)
         ike_queue_free(t->ike, q);
         break;
     }
-    case TIMER_CHILD: {
-        struct ike_child *child = CONTAINER_OF(timer, struct ike_child, timer);
-        child->expiring = true;
-        ike_request_next(t, child->sa);
-        break;
-    }
+    case TIMER_CHILD: ike_child_due(t, CONTAINER_OF(timer, struct ike_child, timer)); break;
+    case TIMER_CREATE: ike_create_due(t, CONTAINER_OF(timer, struct ike_create, timer)); break;
     }
 }
 

@@ -3,6 +3,7 @@
  *   ike ---- tunnels by handle, identities by (identity, local address)
  *    |------ SAs by our SPI; half-open ones also in order of age and by source address
  *    |          |--- children (our inbound SPI), at most one own request, at most one reassembly per direction
+ *    |          '--- at most one CREATE_CHILD_SA of the peer that waits for its IKE_FOLLOWUP_KE, at most one of ours
  *    '------ one deadline heap for every timer there is
  */
 #ifndef ADIT_IKE_ENGINE_H
@@ -29,21 +30,32 @@
 #define IKE_STATELESS_RATE 500 /* unprotected answers per second, and at once */
 #define IKE_RESEND_RATE 5      /* repeated answers of one SA per second */
 #define IKE_RESEND_BURST 10
-#define IKE_CHILD_HARD (8 * 3600 * NS_PER_S)
+#define IKE_CHILD_SOFT (7 * 3600 * NS_PER_S) /* a child is rekeyed at this age whatever the policy says, */
+#define IKE_CHILD_MORE (3600 * NS_PER_S)     /* and ends so much later whatever life the peer believes in */
+#define IKE_UNBORN_MAX \
+    (8 * 3600 * NS_PER_S)                 /* timer of what is not installed yet: whoever prepared it limits its time */
+#define IKE_REPLACED_MAX (120 * NS_PER_S) /* for the peer to delete what it has replaced; then we do */
+#define IKE_BUSY_RETRY (10 * NS_PER_S)    /* after TEMPORARY_FAILURE, up to twice that; */
+#define IKE_BUSY_MAX (300 * NS_PER_S)     /* for so long, then the SA is closed (RFC 7296 2.25) */
+#define IKE_CREATE_RATE 10                /* CREATE_CHILD_SA requests of a tunnel's peer per second, */
+#define IKE_CREATE_BURST 200              /* and at once: it may set up and rekey all its children */
 #define IKE_PSK_DIGEST 32
+#define IKE_CREATES_MAX 4096 /* CREATE_CHILD_SA exchanges of all SAs that are not done: up to 5 KB each */
 
 enum ike_state {
     IKE_STATE_NEW,           /* no SA yet */
     IKE_STATE_ADDING_KEYS,   /* IKE_INTERMEDIATE exchanges are due (RFC 9370) */
     IKE_STATE_AWAITING_AUTH, /* IKE_AUTH is due */
     IKE_STATE_ESTABLISHED,
-    IKE_STATE_DELETING, /* we want it gone: our Delete is sent, or queued behind another request */
-    IKE_STATE_ENDED,    /* everything said; a repeated request gets the stored response again */
+    IKE_STATE_CONTESTED, /* the peer made it while our own rekey was on its way: which one inherits is open (2.8.2) */
+    IKE_STATE_REPLACED,  /* rekeyed by the peer, which is to delete it */
+    IKE_STATE_DELETING,  /* we want it gone: our Delete is sent, or queued behind another request */
+    IKE_STATE_ENDED,     /* everything said; a repeated request gets the stored response again */
     IKE_STATES
 };
 const char *ike_state_name(enum ike_state state);
 
-enum ike_timer_kind { TIMER_SA, TIMER_REQUEST, TIMER_FRAGMENTS, TIMER_CHILD };
+enum ike_timer_kind { TIMER_SA, TIMER_REQUEST, TIMER_FRAGMENTS, TIMER_CHILD, TIMER_CREATE };
 struct ike_timer {
     struct timer t;
     enum ike_timer_kind kind;
@@ -72,7 +84,13 @@ struct ike_queue { /* a message of one direction being reassembled */
     struct ike_fragments f;
 };
 
-enum ike_errand { ERRAND_NONE, ERRAND_DELETE_IKE, ERRAND_DELETE_CHILDREN };
+enum ike_errand {
+    ERRAND_NONE,
+    ERRAND_DELETE_IKE,
+    ERRAND_DELETE_CHILDREN,
+    ERRAND_CREATE, /* CREATE_CHILD_SA, then IKE_FOLLOWUP_KEs; `create` is NULL when it came to nothing meanwhile */
+    ERRAND_LIVENESS,
+};
 struct ike_request { /* our own request: window 1 */
     struct ike_timer timer;
     enum ike_errand errand;
@@ -80,7 +98,10 @@ struct ike_request { /* our own request: window 1 */
     uint8_t exchange, tries;
     uint64_t interval;
     struct ike_message message;
+    struct ike_create *create; /* stays between the exchanges of one rekey */
 };
+
+enum ike_create_kind { CREATE_CHILD, CREATE_REKEY_CHILD, CREATE_REKEY_IKE };
 
 struct ike_child {
     struct map_node by_spi; /* inbound */
@@ -91,9 +112,11 @@ struct ike_child {
     struct suite suite;
     struct ts ts_local, ts_remote;
     bool udp;
-    bool expiring; /* our Delete is due */
-    bool deleting; /* our Delete for it is on its way */
-    uint64_t since;
+    bool rekey_due; /* our rekey of it is due */
+    bool replaced;  /* another has its place: it is not rekeyed, it goes */
+    bool expiring;  /* our Delete is due */
+    bool deleting;  /* our Delete for it is on its way */
+    uint64_t since, hard;
 };
 
 struct ike_source { /* half-open SAs of one source address */
@@ -121,6 +144,13 @@ struct ike_sa {
     struct ike_secrets *secrets; /* NULL once ended */
     uint8_t addke_done;
     uint64_t iv_out; /* GCM: never twice under one key */
+
+    struct ike_create *pending;        /* of the peer: its IKE_FOLLOWUP_KE is due */
+    uint64_t rekey_at;                 /* NEVER: not, or not any more */
+    uint64_t heard;                    /* last sign of life of the peer */
+    uint64_t busy_since;               /* first of a row of TEMPORARY_FAILUREs; 0: none */
+    bool rekey_due, probe_due, doomed; /* doomed: to be deleted as soon as its timer fires */
+    bool rekeyed;                      /* made by CREATE_CHILD_SA: there was no IKE_SA_INIT */
 
     uint32_t mid_in, mid_out; /* the next request we expect, the next we send */
     struct {
@@ -174,6 +204,7 @@ struct ike_tunnel {
     uint8_t n_ts_local, n_ts_remote;
     struct list sas; /* oldest first */
     uint32_t n_sas, n_children;
+    struct bucket creates; /* CREATE_CHILD_SA requests of its peer */
     struct ike_failure failure;
 };
 
@@ -194,10 +225,11 @@ struct ike {
     size_t n_tunnels;
     struct list half_open; /* oldest first */
     size_t n_half_open, n_alive;
-    struct list queues; /* oldest first */
-    size_t queued;      /* octets in all queues */
+    struct list creates; /* all CREATE_CHILD_SA exchanges that are not done */
+    struct list queues;  /* oldest first */
+    size_t queued;       /* octets in all queues */
     struct heap timers;
-    struct arena *secrets, *child_keys;
+    struct arena *secrets, *child_keys, *exchanges;
     struct bucket stateless; /* unprotected errors */
 
     uint8_t *in, *joined, *out, *inner; /* scratch of one call; wiped when it held plaintext */
@@ -225,8 +257,8 @@ struct ike_auth_plan { /* what a good IKE_AUTH brings, until commit */
     struct identity peer;
     uint8_t psk_digest[IKE_PSK_DIGEST];
     bool initial_contact;
-    struct child_sa *keys; /* NULL: no child */
-    struct ike_child *child;
+    struct ike_child *child; /* NULL: no child */
+    struct child_sa *keys;
 };
 
 struct ike_inbound { /* one message on its way through the engine */
@@ -250,6 +282,7 @@ struct ike_inbound { /* one message on its way through the engine */
     struct ike_secrets next; /* becomes the SA's at commit */
     bool has_next;
     struct ike_auth_plan auth;                /* IKE_AUTH */
+    struct ike_create *create;                /* CREATE_CHILD_SA */
     struct ike_child *gone[IKE_CHILDREN_MAX]; /* INFORMATIONAL: children the peer deletes */
     size_t n_gone;
 };
@@ -257,6 +290,9 @@ struct ike_inbound { /* one message on its way through the engine */
 /* ---- sa.c */
 /* A half-open SA with SPIs, timers and tables set up; NULL at a limit (counted) or out of memory. */
 struct ike_sa *ike_sa_new(struct ike_turn *t, uint64_t spi_i, const struct path *path, uint64_t init_hash);
+/* What an IKE rekey makes of `old`, in state NEW and known to nobody yet (RFC 7296 2.18); `ours`: we are its initiator. NULL as
+ * above. */
+struct ike_sa *ike_sa_successor(struct ike_turn *t, const struct ike_sa *old, uint64_t peer_spi, bool ours);
 struct ike_sa *ike_sa_find(struct ike *ike, uint64_t spi); /* by our SPI */
 struct ike_sa *ike_sa_find_init(struct ike *ike, uint64_t init_hash, uint64_t spi_i);
 void ike_sa_establish(struct ike_turn *t, struct ike_sa *sa, struct ike_tunnel *tunnel);
@@ -264,7 +300,13 @@ void ike_sa_establish(struct ike_turn *t, struct ike_sa *sa, struct ike_tunnel *
 void ike_sa_end(struct ike_turn *t, struct ike_sa *sa, enum child_down why);
 /* The same, but first the peer is sent a Delete. */
 void ike_sa_delete(struct ike_turn *t, struct ike_sa *sa, enum child_down why);
-void ike_sa_free(struct ike *ike, struct ike_sa *sa); /* silently */
+/* Tunnel and children of `from`, whose identity `to` has, go over to it. */
+void ike_sa_inherit(struct ike_turn *t, struct ike_sa *from, struct ike_sa *to);
+void ike_sa_open(struct ike_turn *t, struct ike_sa *sa); /* ESTABLISHED from now on, with all its timers */
+void ike_sa_retire(struct ike_turn *t, struct ike_sa *sa, enum ike_state state); /* CONTESTED, REPLACED */
+void ike_sa_heard(struct ike_turn *t, struct ike_sa *sa);                        /* a sign of life */
+void ike_sa_rearm(struct ike_turn *t, struct ike_sa *sa); /* rekey_at or the policy has changed */
+void ike_sa_free(struct ike *ike, struct ike_sa *sa);     /* silently */
 uint64_t ike_sa_our_spi(const struct ike_sa *sa);
 uint32_t ike_source_count(struct ike *ike, const struct addr *a); /* half-open SAs of that address */
 void ike_sa_due(struct ike_turn *t, struct ike_sa *sa);           /* its timer */
@@ -276,6 +318,7 @@ void ike_act_send(struct ike_turn *t, const struct path *path, struct span datag
 void ike_act_send_message(struct ike_turn *t, const struct path *path, const struct ike_message *m);
 struct act *ike_act_add(struct ike_turn *t, enum act_type type);           /* never NULL inside the reserve */
 bool ike_timer_set(struct ike *ike, struct ike_timer *timer, uint64_t at); /* false: out of memory */
+uint64_t ike_jitter(const struct ike *ike, uint64_t life);                 /* a little less than `life` */
 uint64_t ike_hash(const struct ike *ike, struct span s);
 uint64_t ike_hash_addr(const struct ike *ike, const struct addr *a);
 uint64_t ike_unix_time(const struct ike *ike, uint64_t now);
@@ -297,10 +340,10 @@ bool ike_endpoint_known(const struct ike *ike, const struct addr *local);
 void ike_psk_digest(const struct ike *ike, struct span psk, uint8_t ret[IKE_PSK_DIGEST]);
 
 /* ---- child.c */
-/* Inbound SPI, keys and the object itself, nothing installed yet. ret_* are released by ike_child_discard(). */
-enum rc ike_child_prepare(struct ike_turn *t, struct ike_sa *sa, const struct suite *suite, struct child_sa **ret_keys,
-                          struct ike_child **ret_child) ADIT_MUST_USE;
-/* KEYMAT of an exchange (keys.h: ike_keys_child()) into keys->key_in, key_out. */
+/* A child with an inbound SPI of its own, not installed; ike_child_discard() takes it back. */
+enum rc ike_child_prepare(struct ike_turn *t, struct ike_sa *sa, const struct suite *suite,
+                          struct ike_child **ret) ADIT_MUST_USE;
+/* Its keys from the KEYMAT of an exchange (keys.h: ike_keys_child()). */
 struct ike_keymat {
     struct ike_nonces nonces;
     struct span shared;      /* empty without PFS */
@@ -309,9 +352,11 @@ struct ike_keymat {
     bool ours; /* we initiated the exchange */
 };
 enum rc ike_child_derive(struct ike_turn *t, const struct ike_sa *sa, const struct ike_keymat *m,
-                         struct child_sa *keys) ADIT_MUST_USE;
+                         const struct ike_child *child, struct child_sa **ret) ADIT_MUST_USE;
 void ike_child_discard(struct ike *ike, struct child_sa *keys, struct ike_child *child);
 void ike_child_install(struct ike_turn *t, struct ike_sa *sa, struct child_sa *keys, struct ike_child *child);
+void ike_child_replace(struct ike_turn *t, struct ike_child *child); /* another has its place; its Delete is due soon */
+void ike_child_due(struct ike_turn *t, struct ike_child *child);     /* its timer */
 void ike_child_down(struct ike_turn *t, struct ike_child *child, enum child_down why);
 void ike_child_free(struct ike *ike, struct ike_child *child);
 struct ike_child *ike_child_find(const struct ike *ike, uint32_t spi_in);
@@ -321,7 +366,8 @@ bool ike_child_udp(const struct ike_sa *sa);
 /* ---- request.c: our own requests */
 void ike_request_next(struct ike_turn *t, struct ike_sa *sa); /* starts what is wanted unless one is outstanding */
 void ike_request_due(struct ike_turn *t, struct ike_sa *sa);  /* retransmit or give up */
-void ike_request_clear(struct ike *ike, struct ike_sa *sa);
+void ike_request_done(struct ike *ike, struct ike_sa *sa);    /* its answer is here */
+void ike_request_clear(struct ike *ike, struct ike_sa *sa);   /* and what it was to bring is forgotten */
 
 /* ---- unlock.c: authenticate, decrypt, reassemble */
 /* true: the message is whole, x->inner, first, a, hash are set. false: dropped, or waiting for more fragments. */
@@ -340,11 +386,17 @@ void ike_reply_reset(struct ike_inbound *x);
 enum ike_outcome ike_init_request(struct ike_inbound *x);
 enum ike_outcome ike_intermediate_request(struct ike_inbound *x);
 enum ike_outcome ike_auth_request(struct ike_inbound *x);
-enum ike_outcome ike_create_refuse(struct ike_inbound *x);
-enum ike_outcome ike_create_refuse_closing(struct ike_inbound *x);
+enum ike_outcome ike_create_child(struct ike_inbound *x); /* with or without N(REKEY_SA) */
+enum ike_outcome ike_create_ike(struct ike_inbound *x);
+enum ike_outcome ike_create_closing(struct ike_inbound *x); /* TEMPORARY_FAILURE */
+enum ike_outcome ike_create_response(struct ike_inbound *x);
+enum ike_outcome ike_followup_request(struct ike_inbound *x);
+enum ike_outcome ike_followup_response(struct ike_inbound *x);
 enum ike_outcome ike_informational_request(struct ike_inbound *x);
 enum ike_outcome ike_informational_response(struct ike_inbound *x);
 
+/* What cannot be understood is fatal for the IKE SA, RFC 7296 2.21.3. `why` is a literal. */
+enum ike_outcome ike_refuse_syntax(struct ike_inbound *x, const char *why);
 /* Answer with one error notify and nothing else. */
 void ike_reply_notify(struct ike_inbound *x, uint16_t type, struct span data);
 /* An unprotected answer without state: HDR(same SPIs, MID, exchange; R), N(type); at most one `stateless` token each. */

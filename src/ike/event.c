@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "proposal.h"
+#include "create.h"
 
 #define FIELDS_MAX 20
 
@@ -114,6 +114,54 @@ void ike_event_established(struct ike_turn *t, const struct ike_sa *sa, const st
     ADD(&f, LOG_BOOL("child", child != NULL));
     ADD(&f, LOG_U64("after_ms", (t->now - sa->created) / NS_PER_MS));
     log_event(t->ike->log, t->now, LOG_LEVEL_INFO, "ike.established", f.v, f.n);
+}
+
+static void add_exchange(struct fields *f, const struct ike_sa *sa, enum ike_create_kind kind, bool ours)
+{
+    ADD(f, LOG_HEX("trace", spi_octets(f->spi_i, sa->spi_i)));
+    ADD(f, LOG_HEX("spi_r", spi_octets(f->spi_r, sa->spi_r)));
+    ADD(f, LOG_STR("tunnel", sa->tunnel ? sa->tunnel->name : "?"));
+    ADD(f, LOG_ENDPOINT("peer", sa->path.remote));
+    ADD(f, LOG_STR("what", kind == CREATE_REKEY_IKE ? "IKE SA" : "Child SA"));
+    ADD(f, LOG_STR("by", ours ? "us" : "peer"));
+}
+
+void ike_event_create_failed(struct ike_turn *t, const struct ike_create_report *r)
+{
+    struct fields f = {.n = 0};
+    bool rekey = r->kind != CREATE_CHILD;
+    ike_count_add(t->ike, r->count);
+    add_exchange(&f, r->sa, r->kind, r->ours);
+    ADD(&f, LOG_STR("reason", r->reason));
+    ADD(&f, LOG_STR("class", ike_count_name(r->count)));
+    if (r->old)
+        ADD(&f, LOG_U64("spi_in", r->old));
+    if (r->offered)
+        ADD(&f, LOG_STR("offered", r->offered));
+    if (r->nearest)
+        ADD(&f, LOG_STR("nearest", r->nearest));
+    log_event(t->ike->log, t->now, LOG_LEVEL_WARN, rekey ? "ike.rekey_failed" : "ike.child_failed", f.v, f.n);
+}
+
+/* Before what it made is installed, and what that replaces is gone. */
+void ike_event_created(struct ike_turn *t, const struct ike_create *c)
+{
+    struct fields f = {.n = 0};
+    char suite[IKE_SUITE_TEXT];
+    uint8_t new_i[8], new_r[8];
+    add_exchange(&f, c->sa, c->kind, c->ours);
+    ADD(&f, LOG_STR("suite", ike_suite_text(&c->suite, suite)));
+    if (c->fresh) {
+        ADD(&f, LOG_HEX("new_trace", spi_octets(new_i, c->fresh->spi_i)));
+        ADD(&f, LOG_HEX("new_spi_r", spi_octets(new_r, c->fresh->spi_r)));
+        ADD(&f, LOG_BOOL("pq", ike_sa_is_pq(c->fresh)));
+    } else {
+        ADD(&f, LOG_U64("spi_in", c->child->spi_in));
+        ADD(&f, LOG_U64("spi_out", c->child->spi_out));
+    }
+    if (c->old)
+        ADD(&f, LOG_U64("replaces", c->old));
+    log_event(t->ike->log, t->now, LOG_LEVEL_INFO, c->kind == CREATE_CHILD ? "ike.child_up" : "ike.rekeyed", f.v, f.n);
 }
 
 void ike_event_ended(struct ike_turn *t, const struct ike_sa *sa, enum child_down why)

@@ -2,10 +2,15 @@
  */
 #include "engine.h"
 
+static bool visible(const struct ike_sa *sa)
+{
+    return sa->state != IKE_STATE_NEW && sa->state != IKE_STATE_ENDED;
+}
+
 size_t ike_sa_next(const struct ike *ike, size_t cursor, struct ike_sa_info *ret)
 {
     struct map_node *n = map_walk(&ike->sas, (const struct map_node *)cursor);
-    while (n && CONTAINER_OF(n, struct ike_sa, by_spi)->state == IKE_STATE_ENDED)
+    while (n && !visible(CONTAINER_OF(n, struct ike_sa, by_spi)))
         n = map_walk(&ike->sas, n);
     if (!n)
         return 0;
@@ -32,6 +37,8 @@ size_t ike_sa_next(const struct ike *ike, size_t cursor, struct ike_sa_info *ret
 size_t ike_child_next(const struct ike *ike, size_t cursor, struct ike_child_info *ret)
 {
     struct map_node *n = map_walk(&ike->children, (const struct map_node *)cursor);
+    while (n && list_empty(&CONTAINER_OF(n, struct ike_child, by_spi)->of_sa)) /* not installed yet */
+        n = map_walk(&ike->children, n);
     if (!n)
         return 0;
     const struct ike_child *child = CONTAINER_OF(n, struct ike_child, by_spi);

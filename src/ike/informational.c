@@ -24,7 +24,7 @@ static void collect(struct ike_inbound *x, struct ike_delete *d)
 static void commit(struct ike_inbound *x)
 {
     for (size_t i = 0; i < x->n_gone; i++)
-        ike_child_down(x->turn, x->gone[i], CHILD_DOWN_PEER);
+        ike_child_down(x->turn, x->gone[i], x->gone[i]->replaced ? CHILD_DOWN_REKEYED : CHILD_DOWN_PEER);
 }
 
 /* RFC 7296 1.4.1: the answer names the other half of each pair, except of those we are deleting ourselves at this moment. */
@@ -86,14 +86,14 @@ enum ike_outcome ike_informational_response(struct ike_inbound *x)
 {
     struct ike_sa *sa = x->sa;
     enum ike_errand errand = sa->own.errand;
-    ike_request_clear(x->turn->ike, sa);
+    ike_request_clear(x->turn->ike, sa); /* with any errand but these two: a sign of life, nothing more */
     if (errand == ERRAND_DELETE_IKE)
         return OUTCOME_DONE;
     for (struct list *l = sa->children.next, *next; l != &sa->children; l = next) {
         struct ike_child *child = CONTAINER_OF(l, struct ike_child, of_sa);
         next = l->next;
         if (child->deleting)
-            ike_child_down(x->turn, child, CHILD_DOWN_EXPIRED);
+            ike_child_down(x->turn, child, child->replaced ? CHILD_DOWN_REKEYED : CHILD_DOWN_EXPIRED);
     }
     return OUTCOME_STAY;
 }

@@ -175,6 +175,7 @@ static enum rc write_answer(struct ike_inbound *x, struct ike_sa *sa, const stru
     }
     if (sa->fragmentation)
         write_flag(&iw, N_IKEV2_FRAGMENTATION_SUPPORTED);
+    write_flag(&iw, N_CHILDLESS_IKEV2_SUPPORTED);
     if (sa->suite.addke[0])
         write_flag(&iw, N_INTERMEDIATE_EXCHANGE_SUPPORTED);
     if (ike->policy.downgrade_protection) /* unconditionally: that is what makes stripping it visible */

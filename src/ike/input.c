@@ -1,7 +1,7 @@
 /* ike/input: one datagram on its way: header, SA, message ID, decryption, shape, row of the table, handler, and only then, all at
  * once, what changes: stored reply, keys, state, actions.
  */
-#include "event.h"
+#include "create.h"
 #include "seal.h"
 #include "transitions.h"
 
@@ -91,8 +91,10 @@ static bool may_move(const struct ike_inbound *x)
     bool same_address = addr_equal(&sa->path.remote.addr, &x->path.remote.addr);
     if (!addr_equal(&sa->path.local.addr, &x->path.local.addr))
         return false;
-    if (!sa->tunnel) /* half-open: the float to 4500 */
+    if (sa->source) /* half-open: the float to 4500 */
         return true;
+    if (!sa->tunnel) /* it only waits for its end */
+        return false;
     if (sa->nat_local || (sa->tunnel->strict_peer && !same_address))
         return false;
     return sa->nat_peer || same_address;
@@ -138,6 +140,7 @@ static void commit(struct ike_inbound *x, const struct ike_transition *row, enum
     sa->answered.hash = x->hash;
     sa->answered.message = message;
     sa->mid_in = x->header.mid + 1;
+    ike_sa_heard(x->turn, sa);
 
     struct ike_secrets *s = sa->secrets;
     uint8_t last_e[SK_E_MAX], last_a[SK_A_MAX];
@@ -188,10 +191,9 @@ static void answered_request(struct ike_inbound *x)
                       IKE_COUNT_DROP_MESSAGE_ID); /* fragments after the first end here: not worth a line */
 }
 
-/* A whole authentic request that cannot be understood. INVALID_SYNTAX is fatal for the IKE SA (RFC 7296 2.21.3). */
-static enum ike_outcome refuse_syntax(struct ike_inbound *x, const char *why)
+enum ike_outcome ike_refuse_syntax(struct ike_inbound *x, const char *why)
 {
-    if (!x->sa->tunnel) {
+    if (x->sa->source) { /* half-open */
         const struct ike_report report = {
             .count = IKE_COUNT_DROP_SYNTAX,
             .reason = why,
@@ -212,20 +214,20 @@ static enum ike_outcome dispatch(struct ike_inbound *x, const struct ike_transit
 {
     struct ike_error error = {.what = "malformed"};
     if (x->malformed)
-        return refuse_syntax(x, x->malformed);
+        return ike_refuse_syntax(x, x->malformed);
     if (ike_chain_read(x->first, x->inner, &x->chain, &error) != RC_OK)
-        return refuse_syntax(x, error.what);
+        return ike_refuse_syntax(x, error.what);
     const struct ike_payload *critical = ike_chain_critical(&x->chain);
     if (critical) { /* RFC 7296 2.5: MUST be rejected with the type of the payload */
         drop(x, IKE_COUNT_DROP_SYNTAX, "unknown critical payload");
         ike_reply_notify(x, N_UNSUPPORTED_CRITICAL_PAYLOAD, span_of(&critical->type, 1));
-        return x->sa->tunnel ? OUTCOME_STAY : OUTCOME_KILL;
+        return x->sa->source ? OUTCOME_KILL : OUTCOME_STAY;
     }
     if (ike_shape_check(x->header.exchange, false, true, &x->chain, &error) != RC_OK)
-        return refuse_syntax(x, error.what);
+        return ike_refuse_syntax(x, error.what);
     const struct ike_transition *row = ike_transition_find(x->sa->state, x->header.exchange, false, &x->chain);
     if (!row)
-        return refuse_syntax(x, "payloads do not fit the exchange");
+        return ike_refuse_syntax(x, "payloads do not fit the exchange");
     *ret_row = row;
     return row->handler(x);
 }
@@ -285,6 +287,7 @@ static void response(struct ike_inbound *x)
         drop(x, IKE_COUNT_DROP_SYNTAX, "payloads do not fit the exchange");
         return;
     }
+    ike_sa_heard(x->turn, sa);
     if (row->handler(x) != OUTCOME_DONE || row->next != IKE_STATE_ENDED)
         ike_request_next(x->turn, sa);
     else
@@ -408,6 +411,7 @@ void ike_input(struct ike *ike, uint64_t now, const struct path *path, struct sp
 
     /* The single exit: what was not committed goes, and no plaintext stays. */
     ike_child_discard(ike, x.auth.keys, x.auth.child);
+    ike_create_free(ike, x.create);
     wipe(&x.next, sizeof x.next);
     wipe(ike->in, datagram.n < IKE_DATAGRAM_MAX ? datagram.n : IKE_DATAGRAM_MAX);
     wipe(ike->joined, x.fragmented ? x.inner.n : 0);

@@ -34,6 +34,8 @@ void ike_policy_default(struct ike_policy *ret)
         .fragment_timeout = 15 * NS_PER_S,
         .ike_lifetime = 23 * 3600 * NS_PER_S,
         .child_lifetime = 7 * 3600 * NS_PER_S,
+        .jitter = 10,
+        .followup_timeout = 20 * NS_PER_S,
         .retransmit_first = 1 * NS_PER_S,
         .retransmit_tries = 12,
         .fragment_size = 1280,

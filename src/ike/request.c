@@ -1,10 +1,10 @@
-/* ike/request: our own requests: one at a time, repeated with exponential back-off (RFC 7296 2.1, 2.4). For now all of them are
- * Deletes in INFORMATIONAL exchanges.
+/* ike/request: our own requests: one at a time, repeated with exponential back-off (RFC 7296 2.1, 2.4). What is wanted stands as
+ * flags in the SA and its children until it is its turn.
  */
-#include "event.h"
+#include "create.h"
 #include "seal.h"
 
-void ike_request_clear(struct ike *ike, struct ike_sa *sa)
+void ike_request_done(struct ike *ike, struct ike_sa *sa)
 {
     heap_cancel(&ike->timers, &sa->own.timer.t);
     buf_free(&sa->own.message.bytes);
@@ -12,13 +12,20 @@ void ike_request_clear(struct ike *ike, struct ike_sa *sa)
     sa->own.errand = ERRAND_NONE;
 }
 
-static void send_request(struct ike_turn *t, struct ike_sa *sa, enum ike_errand errand, struct ike_writer *iw)
+void ike_request_clear(struct ike *ike, struct ike_sa *sa)
+{
+    ike_request_done(ike, sa);
+    ike_create_free(ike, sa->own.create);
+}
+
+static void send_request(struct ike_turn *t, struct ike_sa *sa, enum ike_errand errand, uint8_t exchange,
+                         struct ike_writer *iw)
 {
     const struct ike_header header = {
         .spi_i = sa->spi_i,
         .spi_r = sa->spi_r,
         .version = IKE_VERSION,
-        .exchange = INFORMATIONAL,
+        .exchange = exchange,
         .flags = sa->initiator ? IKE_FLAG_INITIATOR : 0,
         .mid = sa->mid_out,
     };
@@ -36,7 +43,7 @@ static void send_request(struct ike_turn *t, struct ike_sa *sa, enum ike_errand 
     }
     own->errand = errand;
     own->mid = sa->mid_out++;
-    own->exchange = INFORMATIONAL;
+    own->exchange = exchange;
     own->tries = 1;
     ike_act_send_message(t, &sa->path, &own->message);
 }
@@ -61,15 +68,29 @@ static bool write_expired(struct ike_sa *sa, struct ike_writer *iw)
 void ike_request_next(struct ike_turn *t, struct ike_sa *sa)
 {
     struct ike_writer iw;
-    uint8_t inner[512]; /* a Delete of IKE_CHILDREN_MAX SPIs has 408 octets */
+    uint8_t exchange;
     if (sa->own.errand != ERRAND_NONE || !sa->secrets)
         return; /* window 1: the rest waits for the answer */
-    ike_write_inner(&iw, wr_of(inner, sizeof inner));
+    ike_write_inner(&iw, wr_of(t->ike->inner, IKE_INNER_MAX));
     if (sa->state == IKE_STATE_DELETING) {
         ike_write_delete_ike(&iw);
-        send_request(t, sa, ERRAND_DELETE_IKE, &iw);
-    } else if (sa->state == IKE_STATE_ESTABLISHED && write_expired(sa, &iw)) {
-        send_request(t, sa, ERRAND_DELETE_CHILDREN, &iw);
+        send_request(t, sa, ERRAND_DELETE_IKE, INFORMATIONAL, &iw);
+        return;
+    }
+    if (sa->own.create) {
+        if (ike_own_next(t, sa, &iw, &exchange))
+            send_request(t, sa, ERRAND_CREATE, exchange, &iw);
+        return;
+    }
+    if (sa->state != IKE_STATE_ESTABLISHED)
+        return;
+    if (write_expired(sa, &iw)) {
+        send_request(t, sa, ERRAND_DELETE_CHILDREN, INFORMATIONAL, &iw);
+    } else if (ike_own_begin(t, sa, &iw)) {
+        send_request(t, sa, ERRAND_CREATE, CREATE_CHILD_SA, &iw);
+    } else if (sa->probe_due) { /* RFC 7296 2.4: empty */
+        sa->probe_due = false;
+        send_request(t, sa, ERRAND_LIVENESS, INFORMATIONAL, &iw);
     }
 }
 
@@ -77,6 +98,8 @@ void ike_request_due(struct ike_turn *t, struct ike_sa *sa)
 {
     struct ike_request *own = &sa->own;
     if (own->tries > t->ike->policy.retransmit_tries) { /* RFC 7296 2.4: the peer is gone, and so is the SA */
+        if (own->create)
+            ike_create_failed(t, own->create, IKE_COUNT_FAIL_TIMEOUT, "the peer does not answer");
         ike_event_drop(t, &sa->path, IKE_COUNT_FAIL_TIMEOUT, sa->spi_i, "the peer does not answer our request");
         ike_sa_end(t, sa, CHILD_DOWN_IKE_GONE);
         return;

@@ -1,6 +1,6 @@
 /* ike/sa: life of an IKE SA: half-open, established, ended.
  */
-#include "event.h"
+#include "create.h"
 
 #include <stdlib.h>
 
@@ -11,6 +11,8 @@ const char *ike_state_name(enum ike_state state)
         [IKE_STATE_ADDING_KEYS] = "adding-keys",
         [IKE_STATE_AWAITING_AUTH] = "awaiting-auth",
         [IKE_STATE_ESTABLISHED] = "established",
+        [IKE_STATE_CONTESTED] = "contested",
+        [IKE_STATE_REPLACED] = "replaced",
         [IKE_STATE_DELETING] = "deleting",
         [IKE_STATE_ENDED] = "ended",
     };
@@ -122,6 +124,37 @@ static uint64_t fresh_spi(struct ike *ike)
     return spi;
 }
 
+/* What every SA has: a place in the table, secrets, an armed timer. */
+static bool enter(struct ike_turn *t, struct ike_sa *sa, uint64_t timeout)
+{
+    struct ike *ike = t->ike;
+    list_init(&sa->of_tunnel);
+    list_init(&sa->children);
+    list_init(&sa->half_open_order);
+    bucket_init(&sa->resend, IKE_RESEND_RATE, IKE_RESEND_BURST, t->now);
+    sa->secrets = crypto_arena_get(ike->secrets);
+    if (!sa->secrets)
+        return false;
+    if (map_insert(&ike->sas, &sa->by_spi, ike_sa_our_spi(sa)) != RC_OK)
+        goto no_spi;
+    if (!ike_timer_set(ike, &sa->timer, t->now + timeout))
+        goto no_timer;
+    return true;
+
+no_timer:
+    map_remove(&ike->sas, &sa->by_spi);
+no_spi:
+    crypto_arena_put(ike->secrets, sa->secrets);
+    return false;
+}
+
+static void leave(struct ike *ike, struct ike_sa *sa)
+{
+    heap_cancel(&ike->timers, &sa->timer.t);
+    map_remove(&ike->sas, &sa->by_spi);
+    crypto_arena_put(ike->secrets, sa->secrets); /* NULL: gone already */
+}
+
 struct ike_sa *ike_sa_new(struct ike_turn *t, uint64_t spi_i, const struct path *path, uint64_t init_hash)
 {
     struct ike *ike = t->ike;
@@ -142,22 +175,13 @@ struct ike_sa *ike_sa_new(struct ike_turn *t, uint64_t spi_i, const struct path 
         .path = *path,
         .init_hash = init_hash,
         .tunnel_handle = TUNNEL_NONE,
+        .rekey_at = NEVER,
         .created = t->now,
     };
-    list_init(&sa->of_tunnel);
-    list_init(&sa->children);
-    list_init(&sa->half_open_order);
-    bucket_init(&sa->resend, IKE_RESEND_RATE, IKE_RESEND_BURST, t->now);
-
-    sa->secrets = crypto_arena_get(ike->secrets);
-    if (!sa->secrets)
-        goto no_secrets;
-    if (map_insert(&ike->sas, &sa->by_spi, sa->spi_r) != RC_OK)
-        goto no_spi;
+    if (!enter(t, sa, ike->policy.half_open_timeout))
+        goto no_entry;
     if (map_insert(&ike->inits, &sa->by_init, init_hash) != RC_OK)
         goto no_init;
-    if (!ike_timer_set(ike, &sa->timer, t->now + ike->policy.half_open_timeout))
-        goto no_timer;
     sa->source = take_source(ike, &path->remote.addr);
     if (!sa->source)
         goto no_source;
@@ -167,28 +191,135 @@ struct ike_sa *ike_sa_new(struct ike_turn *t, uint64_t spi_i, const struct path 
     return sa;
 
 no_source:
-    heap_cancel(&ike->timers, &sa->timer.t);
-no_timer:
     map_remove(&ike->inits, &sa->by_init);
 no_init:
-    map_remove(&ike->sas, &sa->by_spi);
-no_spi:
-    crypto_arena_put(ike->secrets, sa->secrets);
-no_secrets:
+    leave(ike, sa);
+no_entry:
     free(sa);
     ike_event_drop(t, path, IKE_COUNT_DROP_LIMIT, spi_i, "out of memory for another SA");
     return NULL;
 }
 
-void ike_sa_establish(struct ike_turn *t, struct ike_sa *sa, struct ike_tunnel *tunnel)
+struct ike_sa *ike_sa_successor(struct ike_turn *t, const struct ike_sa *old, uint64_t peer_spi, bool ours)
 {
     struct ike *ike = t->ike;
-    leave_half_open(ike, sa);
+    if (ike->sas.n >= (size_t)ike->policy.max_sas + ike->policy.max_half_open)
+        return NULL;
+    struct ike_sa *sa = calloc(1, sizeof *sa);
+    if (!sa)
+        return NULL;
+    uint64_t our_spi = fresh_spi(ike);
+    *sa = (struct ike_sa){
+        .timer.kind = TIMER_SA,
+        .own.timer.kind = TIMER_REQUEST,
+        .spi_i = ours ? our_spi : peer_spi,
+        .spi_r = ours ? peer_spi : our_spi,
+        .initiator = ours,
+        .state = IKE_STATE_NEW,
+        .path = old->path,
+        .nat_peer = old->nat_peer,
+        .nat_local = old->nat_local,
+        .natd_seen = old->natd_seen,
+        .fragmentation = old->fragmentation,
+        .fragments_used = old->fragments_used,
+        .tunnel_handle = old->tunnel_handle,
+        .peer = old->peer,
+        .rekey_at = NEVER,
+        .rekeyed = true,
+        .created = t->now,
+    };
+    memcpy(sa->psk_digest, old->psk_digest, sizeof sa->psk_digest); /* lint: not wire bytes: a digest of ours */
+    if (!enter(t, sa, IKE_UNBORN_MAX)) {
+        free(sa);
+        return NULL;
+    }
+    ike->n_alive++;
+    return sa;
+}
+
+/* ---- established */
+
+/* One timer for all that time alone brings about. */
+static void arm(struct ike_turn *t, struct ike_sa *sa)
+{
+    uint64_t interval = t->ike->policy.dpd_interval;
+    uint64_t at = interval ? sa->heard + interval : NEVER;
+    at = sa->rekey_at < at ? sa->rekey_at : at;
+    /* Never disarmed: moving an armed timer cannot fail. */
+    (void)ike_timer_set(t->ike, &sa->timer, at == NEVER ? t->now + IKE_BUSY_MAX : at);
+}
+
+void ike_sa_open(struct ike_turn *t, struct ike_sa *sa)
+{
+    sa->state = IKE_STATE_ESTABLISHED;
+    sa->established = sa->heard = t->now;
+    sa->rekey_at = t->now + ike_jitter(t->ike, t->ike->policy.ike_lifetime);
+    arm(t, sa);
+}
+
+void ike_sa_heard(struct ike_turn *t, struct ike_sa *sa)
+{
+    sa->heard = t->now; /* the timer finds out when it fires */
+    sa->probe_due = false;
+}
+
+void ike_sa_rearm(struct ike_turn *t, struct ike_sa *sa)
+{
+    if (sa->state == IKE_STATE_ESTABLISHED && !sa->doomed)
+        arm(t, sa);
+}
+
+static void say(struct ike_turn *t, enum act_type type, const struct ike_sa *sa)
+{
+    struct act *act = ike_act_add(t, type);
+    if (!act)
+        return;
+    act->tunnel = sa->tunnel_handle;
+    act->sa = ike_sa_our_spi(sa);
+}
+
+static void join_tunnel(struct ike_turn *t, struct ike_sa *sa, struct ike_tunnel *tunnel)
+{
     sa->tunnel = tunnel;
     sa->tunnel_handle = tunnel->handle;
-    sa->established = t->now;
     list_push_back(&tunnel->sas, &sa->of_tunnel);
     tunnel->n_sas++;
+    say(t, ACT_UP, sa);
+}
+
+static void leave_tunnel(struct ike_turn *t, struct ike_sa *sa)
+{
+    say(t, ACT_DOWN, sa);
+    list_remove(&sa->of_tunnel);
+    sa->tunnel->n_sas--;
+    sa->tunnel = NULL;
+}
+
+void ike_sa_inherit(struct ike_turn *t, struct ike_sa *from, struct ike_sa *to)
+{
+    to->path = from->path;
+    join_tunnel(t, to, from->tunnel);
+    while (!list_empty(&from->children)) {
+        struct ike_child *child = CONTAINER_OF(from->children.next, struct ike_child, of_sa);
+        list_remove(&child->of_sa);
+        list_push_back(&to->children, &child->of_sa);
+        child->sa = to;
+    }
+    to->n_children = from->n_children;
+    from->n_children = 0;
+    leave_tunnel(t, from);
+}
+
+void ike_sa_retire(struct ike_turn *t, struct ike_sa *sa, enum ike_state state)
+{
+    sa->state = state;
+    sa->rekey_at = NEVER;
+    (void)ike_timer_set(t->ike, &sa->timer, t->now + IKE_REPLACED_MAX);
+}
+
+void ike_sa_establish(struct ike_turn *t, struct ike_sa *sa, struct ike_tunnel *tunnel)
+{
+    leave_half_open(t->ike, sa);
     /* What only IKE_AUTH needed. */
     buf_free(&sa->request);
     buf_free(&sa->response);
@@ -197,13 +328,9 @@ void ike_sa_establish(struct ike_turn *t, struct ike_sa *sa, struct ike_tunnel *
     wipe(sa->secrets->int_auth_i, sizeof sa->secrets->int_auth_i);
     wipe(sa->secrets->int_auth_r, sizeof sa->secrets->int_auth_r);
     sa->secrets->has_int_auth = false;
-    (void)ike_timer_set(ike, &sa->timer, t->now + ike->policy.ike_lifetime); /* armed already: moving cannot fail */
-    ike_count_add(ike, IKE_COUNT_ESTABLISHED);
-    struct act *act = ike_act_add(t, ACT_UP);
-    if (act) {
-        act->tunnel = tunnel->handle;
-        act->sa = ike_sa_our_spi(sa);
-    }
+    ike_sa_open(t, sa);
+    join_tunnel(t, sa, tunnel);
+    ike_count_add(t->ike, IKE_COUNT_ESTABLISHED);
     if (tunnel->n_sas > IKE_TUNNEL_SAS)
         ike_sa_delete(t, CONTAINER_OF(tunnel->sas.next, struct ike_sa, of_tunnel), CHILD_DOWN_IKE_GONE);
 }
@@ -213,20 +340,15 @@ void ike_sa_establish(struct ike_turn *t, struct ike_sa *sa, struct ike_tunnel *
 /* Children and tunnel let go; what remains can only talk about its own end. */
 static void detach(struct ike_turn *t, struct ike_sa *sa, enum child_down why)
 {
+    ike_create_free(t->ike, sa->pending);
+    ike_create_free(t->ike, sa->own.create);
     while (!list_empty(&sa->children))
         ike_child_down(t, CONTAINER_OF(sa->children.next, struct ike_child, of_sa), why);
     if (!sa->tunnel)
         return;
     ike_event_ended(t, sa, why);
-    struct act *act = ike_act_add(t, ACT_DOWN);
-    if (act) {
-        act->tunnel = sa->tunnel_handle;
-        act->sa = ike_sa_our_spi(sa);
-    }
     ike_count_add(t->ike, IKE_COUNT_DELETED);
-    list_remove(&sa->of_tunnel);
-    sa->tunnel->n_sas--;
-    sa->tunnel = NULL;
+    leave_tunnel(t, sa);
 }
 
 static void forget(struct ike *ike, struct ike_sa *sa)
@@ -235,6 +357,7 @@ static void forget(struct ike *ike, struct ike_sa *sa)
     buf_free(&sa->nr);
     buf_free(&sa->request);
     buf_free(&sa->response);
+    ike_create_free(ike, sa->pending);
     ike_request_clear(ike, sa);
     for (size_t i = 0; i < ARRAY_LEN(sa->queue); i++)
         if (sa->queue[i])
@@ -246,6 +369,8 @@ static void forget(struct ike *ike, struct ike_sa *sa)
 
 void ike_sa_end(struct ike_turn *t, struct ike_sa *sa, enum child_down why)
 {
+    if (sa->own.create && sa->own.create->rival) /* the peer has rekeyed it and did not see that we would, too: 2.8.2 */
+        ike_create_abandon(t, sa->own.create);
     detach(t, sa, why);
     forget(t->ike, sa);
     if (sa->state != IKE_STATE_ENDED)
@@ -257,6 +382,10 @@ void ike_sa_end(struct ike_turn *t, struct ike_sa *sa, enum child_down why)
 
 void ike_sa_delete(struct ike_turn *t, struct ike_sa *sa, enum child_down why)
 {
+    struct ike_create *own = sa->own.create;
+    struct ike_sa *rival = own && own->rival_spi ? ike_sa_find(t->ike, own->rival_spi) : NULL;
+    if (rival && rival->state == IKE_STATE_CONTESTED)
+        ike_sa_delete(t, rival, why); /* it waits at ours, so it has none of its own: no deeper than this */
     detach(t, sa, why);
     sa->state = IKE_STATE_DELETING;
     heap_cancel(&t->ike->timers, &sa->timer.t); /* from here the request's retransmissions set the end */
@@ -276,9 +405,9 @@ void ike_sa_free(struct ike *ike, struct ike_sa *sa)
     buf_free(&sa->answered.message.bytes);
     if (sa->state != IKE_STATE_ENDED)
         ike->n_alive--;
-    heap_cancel(&ike->timers, &sa->timer.t);
-    map_remove(&ike->inits, &sa->by_init);
-    map_remove(&ike->sas, &sa->by_spi);
+    if (!sa->rekeyed)
+        map_remove(&ike->inits, &sa->by_init);
+    leave(ike, sa);
     wipe(sa, sizeof *sa);
     free(sa);
 }
@@ -301,13 +430,43 @@ static void time_out(struct ike_turn *t, struct ike_sa *sa)
     ike_sa_free(t->ike, sa);
 }
 
+static void established_due(struct ike_turn *t, struct ike_sa *sa)
+{
+    uint64_t interval = t->ike->policy.dpd_interval;
+    if (sa->doomed) {
+        ike_sa_delete(t, sa, CHILD_DOWN_ADMIN);
+        return;
+    }
+    if (t->now >= sa->rekey_at) {
+        sa->rekey_due = true;
+        sa->rekey_at = NEVER;
+    }
+    if (interval && t->now >= sa->heard + interval) {
+        sa->probe_due =
+            true; /* its answer, or the end of its repetitions, decides; until then the interval starts anew */
+        sa->heard = t->now;
+    }
+    arm(t, sa);
+    ike_request_next(t, sa);
+}
+
+/* The peer has not deleted what it replaced; and should our own rekey still be on its way, it is too late now. */
+static void replaced_due(struct ike_turn *t, struct ike_sa *sa)
+{
+    if (sa->own.create && !sa->doomed)
+        ike_create_abandon(t, sa->own.create);
+    ike_sa_delete(t, sa, sa->doomed ? CHILD_DOWN_ADMIN : CHILD_DOWN_REKEYED);
+}
+
 void ike_sa_due(struct ike_turn *t, struct ike_sa *sa)
 {
     switch (sa->state) {
     case IKE_STATE_ADDING_KEYS:
     case IKE_STATE_AWAITING_AUTH: time_out(t, sa); break;
-    case IKE_STATE_ESTABLISHED: ike_sa_delete(t, sa, CHILD_DOWN_EXPIRED); break;
-    case IKE_STATE_NEW:
+    case IKE_STATE_ESTABLISHED: established_due(t, sa); break;
+    case IKE_STATE_CONTESTED: /* our own rekey, that it waits for, has its retransmissions to end it */
+    case IKE_STATE_NEW: break;
+    case IKE_STATE_REPLACED: replaced_due(t, sa); break;
     case IKE_STATE_DELETING:
     case IKE_STATE_ENDED:
     case IKE_STATES: ike_sa_free(t->ike, sa); break;

@@ -135,6 +135,41 @@ enum rc ike_selector_narrow(const struct ike_ts_policy *policy, struct span peer
     return RC_ABSENT;
 }
 
+/* Is `ts` inside one selector of the policy, and of the peer? */
+static bool allowed(const struct side *s, const struct ts *ts)
+{
+    struct rd r = s->peer;
+    struct ike_ts w;
+    struct ts peer;
+    bool by_policy = false, by_peer = false;
+    for (uint8_t i = 0; i < s->n; i++)
+        by_policy |= holds(&s->policy[i], ts);
+    while (ike_ts_next(&r, &w))
+        by_peer |= from_wire(&w, &peer) && holds(&peer, ts);
+    return by_policy && by_peer;
+}
+
+enum rc ike_selector_rekey(const struct ike_ts_policy *policy, struct span peer_remote, struct span peer_local,
+                           const struct ts *old_local, const struct ts *old_remote, struct ike_ts_pair *ret)
+{
+    struct side remote = {.policy = policy->remote, .n = policy->n_remote};
+    struct side local = {.policy = policy->local, .n = policy->n_local};
+    struct ike_ts_pair pair;
+    uint8_t n;
+    enum rc rc = ike_selector_narrow(policy, peer_remote, peer_local, &pair);
+    if (rc == RC_OK && holds(&pair.local, old_local) && holds(&pair.remote, old_remote)) {
+        *ret = pair;
+        return RC_OK;
+    }
+    if (rc != RC_OK || ike_ts_read(peer_remote, &n, &remote.peer) != RC_OK ||
+        ike_ts_read(peer_local, &n, &local.peer) != RC_OK)
+        return rc == RC_OK ? RC_SYNTAX : rc;
+    if (!allowed(&remote, old_remote) || !allowed(&local, old_local))
+        return RC_ABSENT;
+    *ret = (struct ike_ts_pair){*old_local, *old_remote, true}; /* the peer names more, and the old pair not first */
+    return RC_OK;
+}
+
 struct ike_ts ike_selector_wire(const struct ts *ts)
 {
     return (struct ike_ts){

@@ -19,6 +19,10 @@ struct ike_ts_pair {
  * acceptable (TS_UNACCEPTABLE); RC_SYNTAX, RC_SHORT: malformed. */
 enum rc ike_selector_narrow(const struct ike_ts_policy *policy, struct span peer_remote, struct span peer_local,
                             struct ike_ts_pair *ret) ADIT_MUST_USE;
+/* The same when a child with the pair `old` is rekeyed: never narrower than that (2.9.2), RC_ABSENT. */
+enum rc ike_selector_rekey(const struct ike_ts_policy *policy, struct span peer_remote, struct span peer_local,
+                           const struct ts *old_local, const struct ts *old_remote,
+                           struct ike_ts_pair *ret) ADIT_MUST_USE;
 struct ike_ts ike_selector_wire(const struct ts *ts);
 /* The first selector of each side, for logs: "10.0.0.0-10.0.0.255 === 0.0.0.0-255.255.255.255" */
 #define IKE_TS_TEXT 224

@@ -4,6 +4,7 @@
 
 #define P(type) PAYLOAD_BIT(PAYLOAD_##type)
 #define COMMON (P(NOTIFY) | P(VENDOR)) /* may stand in every message */
+#define CREATE_EXTRA (COMMON | P(SA) | P(NONCE) | P(KE) | P(TSI) | P(TSR) | P(CP))
 #define IKE_AUTH_EXTRA (P(IDR) | P(AUTH) | P(CERT) | P(CERTREQ) | P(CP) | P(EAP))
 
 static const struct ike_transition TRANSITIONS[] = {
@@ -15,16 +16,50 @@ static const struct ike_transition TRANSITIONS[] = {
 
     {IKE_STATE_AWAITING_AUTH, IKE_AUTH, false, P(IDI) | P(SA) | P(TSI) | P(TSR), COMMON | IKE_AUTH_EXTRA,
      IKE_STATE_ESTABLISHED, ike_auth_request, "identity and PSK proved, first child negotiated"},
+    {IKE_STATE_AWAITING_AUTH, IKE_AUTH, false, P(IDI), COMMON | IKE_AUTH_EXTRA, IKE_STATE_ESTABLISHED, ike_auth_request,
+     "the same without a child (RFC 6023)"},
 
-    {IKE_STATE_ESTABLISHED, CREATE_CHILD_SA, false, 0, COMMON | P(SA) | P(NONCE) | P(KE) | P(TSI) | P(TSR) | P(CP),
-     IKE_STATE_ESTABLISHED, ike_create_refuse, "one child per IKE SA: NO_ADDITIONAL_SAS"},
+    {IKE_STATE_ESTABLISHED, CREATE_CHILD_SA, false, P(SA) | P(NONCE) | P(TSI) | P(TSR), COMMON | P(KE) | P(CP),
+     IKE_STATE_ESTABLISHED, ike_create_child, "another child, or with REKEY_SA one in the place of another"},
+    {IKE_STATE_ESTABLISHED, CREATE_CHILD_SA, false, P(SA) | P(NONCE) | P(KE), COMMON, IKE_STATE_ESTABLISHED,
+     ike_create_ike, "the IKE SA itself is rekeyed; becomes REPLACED when the new one has all its keys"},
+    {IKE_STATE_ESTABLISHED, CREATE_CHILD_SA, true, 0, CREATE_EXTRA, IKE_STATE_ESTABLISHED, ike_create_response,
+     "the peer answered our rekey"},
+    {IKE_STATE_ESTABLISHED, IKE_FOLLOWUP_KE, false, P(KE), COMMON, IKE_STATE_ESTABLISHED, ike_followup_request,
+     "one additional key exchange of the peer's CREATE_CHILD_SA (RFC 9370 2.2.4)"},
+    {IKE_STATE_ESTABLISHED, IKE_FOLLOWUP_KE, true, 0, COMMON | P(KE), IKE_STATE_ESTABLISHED, ike_followup_response,
+     "one of ours"},
     {IKE_STATE_ESTABLISHED, INFORMATIONAL, false, 0, COMMON | P(DELETE) | P(CP), IKE_STATE_ESTABLISHED,
      ike_informational_request, "liveness, Delete of children or of the SA"},
     {IKE_STATE_ESTABLISHED, INFORMATIONAL, true, 0, COMMON | P(DELETE) | P(CP), IKE_STATE_ESTABLISHED,
-     ike_informational_response, "the peer answered our Delete of children"},
+     ike_informational_response, "the peer answered our Delete of children, or lives"},
 
-    {IKE_STATE_DELETING, CREATE_CHILD_SA, false, 0, COMMON | P(SA) | P(NONCE) | P(KE) | P(TSI) | P(TSR) | P(CP),
-     IKE_STATE_DELETING, ike_create_refuse_closing, "the SA is being closed: TEMPORARY_FAILURE (RFC 7296 2.25.2)"},
+    {IKE_STATE_CONTESTED, CREATE_CHILD_SA, false, 0, CREATE_EXTRA, IKE_STATE_CONTESTED, ike_create_closing,
+     "it has no children yet: TEMPORARY_FAILURE (RFC 7296 2.25.2)"},
+    {IKE_STATE_CONTESTED, IKE_FOLLOWUP_KE, false, 0, COMMON | P(KE), IKE_STATE_CONTESTED, ike_create_closing,
+     "likewise"},
+    {IKE_STATE_CONTESTED, INFORMATIONAL, false, 0, COMMON | P(DELETE) | P(CP), IKE_STATE_CONTESTED,
+     ike_informational_request, "liveness; Delete by the peer that has seen it lose (RFC 7296 2.8.2)"},
+
+    {IKE_STATE_REPLACED, CREATE_CHILD_SA, false, 0, CREATE_EXTRA, IKE_STATE_REPLACED, ike_create_closing,
+     "the SA has a successor: TEMPORARY_FAILURE (RFC 7296 2.25.2)"},
+    {IKE_STATE_REPLACED, CREATE_CHILD_SA, true, 0, CREATE_EXTRA, IKE_STATE_REPLACED, ike_create_response,
+     "the peer answered our rekey, which crossed its own (RFC 7296 2.8.2)"},
+    {IKE_STATE_REPLACED, IKE_FOLLOWUP_KE, false, 0, COMMON | P(KE), IKE_STATE_REPLACED, ike_create_closing, "likewise"},
+    {IKE_STATE_REPLACED, IKE_FOLLOWUP_KE, true, 0, COMMON | P(KE), IKE_STATE_REPLACED, ike_followup_response,
+     "our rekey wins and goes on"},
+    {IKE_STATE_REPLACED, INFORMATIONAL, false, 0, COMMON | P(DELETE) | P(CP), IKE_STATE_REPLACED,
+     ike_informational_request, "the Delete that is to come"},
+    {IKE_STATE_REPLACED, INFORMATIONAL, true, 0, COMMON | P(DELETE) | P(CP), IKE_STATE_REPLACED,
+     ike_informational_response, "the peer lives"},
+
+    {IKE_STATE_DELETING, CREATE_CHILD_SA, false, 0, CREATE_EXTRA, IKE_STATE_DELETING, ike_create_closing,
+     "the SA is being closed: TEMPORARY_FAILURE (RFC 7296 2.25.2)"},
+    {IKE_STATE_DELETING, CREATE_CHILD_SA, true, 0, CREATE_EXTRA, IKE_STATE_DELETING, ike_create_response,
+     "the peer answered a rekey that we have given up; now the Delete goes out"},
+    {IKE_STATE_DELETING, IKE_FOLLOWUP_KE, false, 0, COMMON | P(KE), IKE_STATE_DELETING, ike_create_closing, "likewise"},
+    {IKE_STATE_DELETING, IKE_FOLLOWUP_KE, true, 0, COMMON | P(KE), IKE_STATE_DELETING, ike_followup_response,
+     "likewise"},
     {IKE_STATE_DELETING, INFORMATIONAL, false, 0, COMMON | P(DELETE) | P(CP), IKE_STATE_DELETING,
      ike_informational_request, "both delete at once, or the peer still checks liveness"},
     {IKE_STATE_DELETING, INFORMATIONAL, true, 0, COMMON | P(DELETE) | P(CP), IKE_STATE_ENDED,
@@ -34,7 +69,9 @@ static const struct ike_transition TRANSITIONS[] = {
 #define S(state) (1u << IKE_STATE_##state)
 #define ALL_STATES ((1u << IKE_STATES) - 1)
 #define HALF_OPEN (S(ADDING_KEYS) | S(AWAITING_AUTH))
-#define OPEN (S(ESTABLISHED) | S(DELETING))
+#define OPEN (S(ESTABLISHED) | S(CONTESTED) | S(REPLACED) | S(DELETING))
+
+#define NO_REQUEST (S(NEW) | HALF_OPEN | S(CONTESTED) | S(ENDED))
 
 static const struct {
     unsigned states;
@@ -57,7 +94,6 @@ static const struct {
 
     {OPEN, IKE_AUTH, false, "IKE_AUTH on an established SA"},
     {OPEN, IKE_INTERMEDIATE, false, "IKE_INTERMEDIATE after IKE_AUTH (RFC 9242 3.2)"},
-    {OPEN, IKE_FOLLOWUP_KE, false, "IKE_FOLLOWUP_KE without a CREATE_CHILD_SA that asked for it"},
 
     {S(ENDED), IKE_AUTH, false, "the SA has ended"},
     {S(ENDED), CREATE_CHILD_SA, false, "the SA has ended"},
@@ -68,9 +104,9 @@ static const struct {
     {ALL_STATES, IKE_SA_INIT, true, "a response, but we are never the initiator"},
     {ALL_STATES, IKE_AUTH, true, "a response, but we are never the initiator"},
     {ALL_STATES, IKE_INTERMEDIATE, true, "a response, but we are never the initiator"},
-    {ALL_STATES, CREATE_CHILD_SA, true, "a response to a request we do not send"},
-    {ALL_STATES, IKE_FOLLOWUP_KE, true, "a response to a request we do not send"},
-    {S(NEW) | HALF_OPEN | S(ENDED), INFORMATIONAL, true, "a response, but no request of ours is outstanding"},
+    {NO_REQUEST, CREATE_CHILD_SA, true, "a response, but no request of ours is outstanding"},
+    {NO_REQUEST, IKE_FOLLOWUP_KE, true, "a response, but no request of ours is outstanding"},
+    {NO_REQUEST, INFORMATIONAL, true, "a response, but no request of ours is outstanding"},
 };
 
 static uint32_t present(const struct ike_chain *chain)

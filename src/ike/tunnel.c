@@ -236,6 +236,7 @@ enum rc ike_tunnel_set(struct ike_turn *t, const struct tunnel_policy *p)
         return RC_NOMEM;
     tunnel->handle = p->tunnel;
     list_init(&tunnel->sas);
+    bucket_init(&tunnel->creates, IKE_CREATE_RATE, IKE_CREATE_BURST, t->now);
 
     rc = copy_policy(ike, p, tunnel);
     if (rc) {
@@ -249,6 +250,7 @@ enum rc ike_tunnel_set(struct ike_turn *t, const struct tunnel_policy *p)
     }
 
     tunnel->failure = old->failure;
+    tunnel->creates = old->creates;
     bool same_us = same_identity(&old->local_identity, &tunnel->local_identity);
     for (struct list *l = old->sas.next, *next; l != &old->sas; l = next) {
         struct ike_sa *sa = CONTAINER_OF(l, struct ike_sa, of_tunnel);
