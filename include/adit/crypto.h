@@ -44,6 +44,7 @@ struct crypto_versions {
     const char *sodium;
     const char *ipsec_mb;  /* NULL when not built in */
     const char *esp_gcm;   /* which implementation ESP uses: "ipsec-mb (avx512)", "openssl" */
+    const char *esp_hmac;  /* ... for CBC and NULL: "ipsec-mb (sse; avx512 from 8/16/8/8 packets with sha1/256/384/512)"; lives with c */
     bool ml_kem;           /* ML-KEM-768 really works (a key was made) */
 };
 void crypto_versions(struct crypto *c, struct crypto_versions *ret);
@@ -118,11 +119,11 @@ struct esp_key;
 enum rc crypto_esp_key_new(struct crypto *c, struct esp_alg alg, struct span keymat, struct esp_key **ret) ADIT_MUST_USE;
 void crypto_esp_key_free(struct esp_key *k);
 size_t crypto_esp_key_bytes(const struct esp_key *k);
-struct esp_op {
+struct esp_op { /* many at a time: HMAC and CBC gain a factor of up to six when their packets go side by side */
     const struct esp_key *key;
     uint8_t *pkt;      /* SPI | sequence | IV | text | ICV, without gaps; IV already written when sealing */
     uint32_t text_len; /* payload + padding + 2 */
-    enum rc rc;        /* set by the call: RC_OK, RC_AUTH; RC_RANGE (seal: text_len not aligned) and RC_CRYPTO are bugs */
+    enum rc rc;        /* set by the call: RC_OK, RC_AUTH; RC_RANGE (seal: CBC, not whole blocks) and RC_CRYPTO are bugs */
 };
 /* The IV of one packet for CBC; GCM's is the caller's sender id + counter. Draws from a per-context fast generator. */
 void crypto_esp_cbc_iv(struct crypto *c, uint8_t ret[16]);

@@ -149,7 +149,8 @@ void crypto_versions(struct crypto *c, struct crypto_versions *ret)
         .openssl = OpenSSL_version(OPENSSL_VERSION),
         .sodium = sodium_version_string(),
         .ipsec_mb = esp_mb_version(),
-        .esp_gcm = c->esp.gcm->gcm_name(c),
+        .esp_gcm = c->esp.gcm_name,
+        .esp_hmac = c->esp.hmac_name,
         .ml_kem = ml_kem,
     };
 }

@@ -11,6 +11,7 @@
 #define IV_POOL 1024
 
 struct esp_backend;
+enum esp_backend_id { ESP_OSSL, ESP_MB_GCM, ESP_MB_HMAC, ESP_BACKENDS };
 
 struct crypto {
     struct rng rng;
@@ -27,9 +28,11 @@ struct crypto {
     } iv;
     struct {
         const struct esp_backend *gcm, *hmac; /* who does AEAD and who encrypt-then-MAC */
-        struct arena *mb_keys, *ossl_keys;
-        struct IMB_MGR *mb; /* NULL: not built in, or not on this processor */
-        const char *mb_name;
+        struct arena *keys[ESP_BACKENDS];
+        struct IMB_MGR *mb, *mb_narrow;    /* NULL: not built in, or not on this processor */
+        const char *mb_name, *narrow_name; /* "avx512", "sse" */
+        uint8_t wide_from[HASHES];         /* packets from which on `mb` is the quicker of the two; 0: never */
+        char gcm_name[32], hmac_name[128];
     } esp;
 };
 

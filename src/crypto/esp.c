@@ -1,25 +1,34 @@
 /* crypto/esp: keys and batches (RFC 4303); the work is the backends'. */
 #include "esp.h"
 
+#include <stdio.h>
+
+#include "aes.h"
+
 /* Only a bound against a leak: the IKE engine limits the SAs long before. */
 #define KEYS_MAX ((size_t)1 << 22)
 
 enum rc esp_backends_init(struct crypto *c)
 {
-    enum rc rc = crypto_arena_new(esp_ossl_key_bytes, KEYS_MAX, &c->esp.ossl_keys);
-    c->esp.gcm = c->esp.hmac = &esp_ossl;
-    const struct esp_backend *mb = esp_mb_init(c);
-    if (rc == RC_OK && mb) {
-        rc = crypto_arena_new(esp_mb_key_bytes(), KEYS_MAX, &c->esp.mb_keys);
-        c->esp.gcm = mb;
+    const struct esp_backend *gcm = NULL, *hmac = NULL;
+    snprintf(c->esp.gcm_name, sizeof c->esp.gcm_name, "openssl");
+    snprintf(c->esp.hmac_name, sizeof c->esp.hmac_name, "openssl");
+    esp_mb_init(c, &gcm, &hmac); /* puts its own names there */
+    const struct esp_backend *all[] = {&esp_ossl, gcm, hmac};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        enum rc rc = all[i] ? crypto_arena_new(all[i]->key_bytes, KEYS_MAX, &c->esp.keys[all[i]->id]) : RC_OK;
+        if (rc != RC_OK)
+            return rc;
     }
-    return rc;
+    c->esp.gcm = gcm ? gcm : &esp_ossl;
+    c->esp.hmac = hmac ? hmac : &esp_ossl;
+    return RC_OK;
 }
 
 void esp_backends_free(struct crypto *c)
 {
-    crypto_arena_free(c->esp.ossl_keys);
-    crypto_arena_free(c->esp.mb_keys);
+    for (size_t i = 0; i < ESP_BACKENDS; i++)
+        crypto_arena_free(c->esp.keys[i]);
     esp_mb_free(c);
 }
 
@@ -32,15 +41,13 @@ enum rc crypto_esp_key_new(struct crypto *c, struct esp_alg alg, struct span key
         return RC_RANGE;
     const struct integ_alg *integ = integ_alg(alg.integ);
     const struct esp_backend *backend = integ ? c->esp.hmac : c->esp.gcm;
-    bool ossl = backend == &esp_ossl;
-    struct arena *arena = ossl ? c->esp.ossl_keys : c->esp.mb_keys;
+    struct arena *arena = c->esp.keys[backend->id];
     struct esp_key *k = crypto_arena_get(arena);
     if (!k)
         return RC_NOMEM;
     *k = (struct esp_key){
         .backend = backend,
         .arena = arena,
-        .bytes = ossl ? esp_ossl_key_bytes : esp_mb_key_bytes(),
         .encr = encr_alg(alg.encr, alg.encr_bits),
         .integ = integ,
         .sizes = sizes,
@@ -65,30 +72,27 @@ void crypto_esp_key_free(struct esp_key *k)
 
 size_t crypto_esp_key_bytes(const struct esp_key *k)
 {
-    return k->bytes;
+    return k->backend->key_bytes;
 }
 
-/* The ops from the first on whose keys are of one backend. */
-static size_t run_length(const struct esp_op *ops, size_t n)
+/* Every backend sees the whole batch and takes what is its own, so that packets of like ciphers go side by side although others
+ * stand between them. */
+static void run(struct crypto *c, enum direction dir, struct esp_op *ops, size_t n)
 {
-    size_t run = 1;
-    while (run < n && ops[run].key->backend == ops[0].key->backend)
-        run++;
-    return run;
+    const struct esp_backend *present[ESP_BACKENDS] = {NULL};
+    for (size_t i = 0; i < n; i++)
+        present[ops[i].key->backend->id] = ops[i].key->backend;
+    for (size_t i = 0; i < ESP_BACKENDS; i++)
+        if (present[i])
+            (dir == SEAL ? present[i]->seal : present[i]->open)(c, ops, n);
 }
 
 void crypto_esp_seal(struct crypto *c, struct esp_op *ops, size_t n)
 {
-    for (size_t run; n; ops += run, n -= run) {
-        run = run_length(ops, n);
-        ops->key->backend->seal(c, ops, run);
-    }
+    run(c, SEAL, ops, n);
 }
 
 void crypto_esp_open(struct crypto *c, struct esp_op *ops, size_t n)
 {
-    for (size_t run; n; ops += run, n -= run) {
-        run = run_length(ops, n);
-        ops->key->backend->open(c, ops, run);
-    }
+    run(c, OPEN, ops, n);
 }

@@ -1,15 +1,15 @@
-/* crypto/esp_mb: ESP by Intel's ipsec-mb: AES-GCM through the manager's direct calls, which are synchronous and have a
- * quarter of OpenSSL's fixed cost. ADIT_HAVE_IPSEC_MB unset: empty. */
-#include "esp.h"
-
+/* crypto/esp_mb: ESP by Intel's ipsec-mb: its managers, and AES-GCM through the manager's direct calls, which are synchronous and
+ * have a quarter of OpenSSL's fixed cost. ADIT_HAVE_IPSEC_MB unset: nothing. */
 #ifdef ADIT_HAVE_IPSEC_MB
 
-#include <intel-ipsec-mb.h>
+#include "esp_mb.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "aes.h"
 
-struct mb_key {
+struct mb_key { /* the first line holds all but the key itself */
     struct esp_key common;
     uint8_t salt[4];
     aes_gcm_enc_dec_t seal, open;
@@ -55,12 +55,38 @@ static void mb_nonce(const struct mb_key *k, const struct esp_op *op, uint8_t re
     memcpy(ret + sizeof k->salt, esp_iv(op), GCM_NONCE - sizeof k->salt);
 }
 
+/* The key of the op ESP_AHEAD from here: its round keys, and as many powers of the hash key (the highest stand first) as a packet
+ * of that length uses. */
+static inline void mb_prefetch(const struct esp_op *op, const struct esp_op *end)
+{
+    if (end - op <= ESP_AHEAD || op[ESP_AHEAD].key == op[ESP_AHEAD - 1].key ||
+        op[ESP_AHEAD].key->backend != &esp_mb_gcm)
+        return;
+    const struct mb_key *k = (const struct mb_key *)op[ESP_AHEAD].key;
+    size_t all = sizeof k->gcm, powers = ((size_t)op[ESP_AHEAD].text_len + 63) / 64 * 64 + 64;
+    esp_prefetch(k, offsetof(struct mb_key, gcm) + 256);
+    if (powers > all - 256)
+        powers = all - 256;
+    esp_prefetch((const uint8_t *)&k->gcm + all - powers, powers);
+}
+
+static void mb_prefetch_first(const struct esp_op *ops, size_t n)
+{
+    for (size_t i = 1; i < n && i < ESP_AHEAD; i++)
+        if (ops[i].key != ops[i - 1].key && ops[i].key->backend == &esp_mb_gcm)
+            esp_prefetch(ops[i].key, sizeof(struct mb_key));
+}
+
 static void mb_seal(struct crypto *c, struct esp_op *ops, size_t n)
 {
     _Alignas(64) struct gcm_context_data ctx;
     uint8_t nonce[GCM_NONCE];
     (void)c;
+    mb_prefetch_first(ops, n);
     for (struct esp_op *op = ops; op < ops + n; op++) {
+        mb_prefetch(op, ops + n);
+        if (op->key->backend != &esp_mb_gcm)
+            continue;
         const struct mb_key *k = (const struct mb_key *)op->key;
         mb_nonce(k, op, nonce);
         k->seal(&k->gcm, &ctx, esp_text(op), esp_text(op), op->text_len, nonce, op->pkt, ESP_HEADER, esp_icv(op),
@@ -74,56 +100,67 @@ static void mb_open(struct crypto *c, struct esp_op *ops, size_t n)
     _Alignas(64) struct gcm_context_data ctx;
     uint8_t nonce[GCM_NONCE], icv[GCM_ICV];
     (void)c;
+    mb_prefetch_first(ops, n);
     for (struct esp_op *op = ops; op < ops + n; op++) {
+        mb_prefetch(op, ops + n);
+        if (op->key->backend != &esp_mb_gcm)
+            continue;
         const struct mb_key *k = (const struct mb_key *)op->key;
         mb_nonce(k, op, nonce);
         k->open(&k->gcm, &ctx, esp_text(op), esp_text(op), op->text_len, nonce, op->pkt, ESP_HEADER, icv, GCM_ICV);
-        op->rc = crypto_equal(span_of(icv, GCM_ICV), span_of(esp_icv(op), GCM_ICV)) ? RC_OK : RC_AUTH;
+        op->rc = esp_icv_equal(icv, esp_icv(op), GCM_ICV) ? RC_OK : RC_AUTH;
     }
 }
 
-static const char *mb_gcm_name(const struct crypto *c)
+const struct esp_backend esp_mb_gcm = {
+    .id = ESP_MB_GCM,
+    .key_bytes = sizeof(struct mb_key),
+    .expand = mb_expand,
+    .release = mb_release,
+    .seal = mb_seal,
+    .open = mb_open,
+};
+
+/* ---- the managers ------------------------------------------------------------------------------- */
+
+static const char *arch_name(IMB_ARCH arch)
 {
-    return c->esp.mb_name;
+    return arch == IMB_ARCH_AVX512 ? "avx512" : arch == IMB_ARCH_AVX2 ? "avx2" : arch == IMB_ARCH_SSE ? "sse" : "avx";
 }
 
-static const struct esp_backend esp_mb = {mb_expand, mb_release, mb_seal, mb_open, mb_gcm_name};
-
-static const char *mb_arch_name(IMB_ARCH arch)
+void esp_mb_init(struct crypto *c, const struct esp_backend **ret_gcm, const struct esp_backend **ret_hmac)
 {
-    return arch == IMB_ARCH_AVX512 ? "ipsec-mb (avx512)"
-           : arch == IMB_ARCH_AVX2 ? "ipsec-mb (avx2)"
-           : arch == IMB_ARCH_SSE  ? "ipsec-mb (sse)"
-                                   : "ipsec-mb";
-}
-
-const struct esp_backend *esp_mb_init(struct crypto *c)
-{
-    IMB_ARCH arch = IMB_ARCH_NONE;
-    IMB_MGR *m = alloc_mb_mgr(0);
-    if (!m)
-        return NULL;
-    init_mb_mgr_auto(m, &arch);
     /* Without the instructions version 1.3 would emulate AES, in software that is not constant-time. */
     const uint64_t need = IMB_FEATURE_AESNI | IMB_FEATURE_PCLMULQDQ;
-    if (imb_get_errno(m) != 0 || arch == IMB_ARCH_NONE || (m->features & need) != need) {
-        free_mb_mgr(m);
-        return NULL;
+    IMB_ARCH arch = IMB_ARCH_NONE;
+    IMB_MGR *wide = alloc_mb_mgr(0), *narrow = alloc_mb_mgr(0);
+    if (wide && narrow) {
+        init_mb_mgr_auto(wide, &arch);
+        init_mb_mgr_sse(narrow);
     }
-    c->esp.mb = m;
-    c->esp.mb_name = mb_arch_name(arch);
-    return &esp_mb;
+    if (!wide || !narrow || imb_get_errno(wide) != 0 || imb_get_errno(narrow) != 0 || arch == IMB_ARCH_NONE ||
+        (wide->features & need) != need) {
+        if (wide)
+            free_mb_mgr(wide);
+        if (narrow)
+            free_mb_mgr(narrow);
+        return;
+    }
+    c->esp.mb = wide;
+    c->esp.mb_narrow = narrow;
+    c->esp.mb_name = arch_name(arch);
+    snprintf(c->esp.gcm_name, sizeof c->esp.gcm_name, "ipsec-mb (%s)", c->esp.mb_name);
+    esp_mb_hmac_tune(c);
+    *ret_gcm = &esp_mb_gcm;
+    *ret_hmac = &esp_mb_hmac;
 }
 
 void esp_mb_free(struct crypto *c)
 {
     if (c->esp.mb)
         free_mb_mgr(c->esp.mb);
-}
-
-size_t esp_mb_key_bytes(void)
-{
-    return sizeof(struct mb_key);
+    if (c->esp.mb_narrow)
+        free_mb_mgr(c->esp.mb_narrow);
 }
 
 const char *esp_mb_version(void)
@@ -133,20 +170,16 @@ const char *esp_mb_version(void)
 
 #else
 
-const struct esp_backend *esp_mb_init(struct crypto *c)
+#include "esp.h"
+
+void esp_mb_init(struct crypto *c, const struct esp_backend **ret_gcm, const struct esp_backend **ret_hmac)
 {
-    (void)c;
-    return NULL;
+    (void)c, (void)ret_gcm, (void)ret_hmac;
 }
 
 void esp_mb_free(struct crypto *c)
 {
     (void)c;
-}
-
-size_t esp_mb_key_bytes(void)
-{
-    return 0;
 }
 
 const char *esp_mb_version(void)

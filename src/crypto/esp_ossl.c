@@ -12,7 +12,6 @@ struct ossl_key {
     uint8_t key_e[36]; /* GCM: with the salt */
     EVP_MD_CTX *inner, *outer;
 };
-const size_t esp_ossl_key_bytes = sizeof(struct ossl_key);
 
 /* RFC 2104 2: H(K xor opad, H(K xor ipad, text)). ESP's keys are as long as the hash, never longer than a block. */
 static EVP_MD_CTX *hmac_pad(const EVP_MD *md, const uint8_t *key, size_t key_len, uint8_t pad)
@@ -77,6 +76,8 @@ static enum rc ossl_seal_one(struct crypto *c, const struct ossl_key *k, EVP_CIP
     uint8_t icv[HASH_MAX];
     if (!k->common.integ)
         return ossl_gcm(k, ctx, SEAL, op);
+    if (!esp_is_aligned(op))
+        return RC_RANGE;
     enum rc rc = ctx ? aes_cbc(ctx, SEAL, esp_iv(op), esp_text(op), op->text_len) : RC_OK;
     if (rc != RC_OK)
         return rc;
@@ -95,7 +96,7 @@ static enum rc ossl_open_one(struct crypto *c, const struct ossl_key *k, EVP_CIP
         return ossl_gcm(k, ctx, OPEN, op);
     if (!ossl_icv(c, k, op, icv))
         return crypto_failed();
-    if (!crypto_equal(span_of(icv, n), span_of(esp_icv(op), n)) || op->text_len % k->common.sizes.align)
+    if (!esp_icv_equal(icv, esp_icv(op), n) || !esp_is_aligned(op))
         return RC_AUTH;
     return ctx ? aes_cbc(ctx, OPEN, esp_iv(op), esp_text(op), op->text_len) : RC_OK;
 }
@@ -104,6 +105,8 @@ static void ossl_run(struct crypto *c, enum direction dir, struct esp_op *ops, s
 {
     const struct esp_key *keyed = NULL;
     for (struct esp_op *op = ops; op < ops + n; op++) {
+        if (op->key->backend != &esp_ossl)
+            continue;
         const struct ossl_key *k = (const struct ossl_key *)op->key;
         EVP_CIPHER_CTX *ctx = op->key->encr->cipher == CIPHER_NONE ? NULL : c->cipher[op->key->encr->cipher];
         if (ctx && op->key != keyed && !aes_key(ctx, k->key_e, dir)) {
@@ -125,10 +128,11 @@ static void ossl_open(struct crypto *c, struct esp_op *ops, size_t n)
     ossl_run(c, OPEN, ops, n);
 }
 
-static const char *ossl_gcm_name(const struct crypto *c)
-{
-    (void)c;
-    return "openssl";
-}
-
-const struct esp_backend esp_ossl = {ossl_expand, ossl_release, ossl_seal, ossl_open, ossl_gcm_name};
+const struct esp_backend esp_ossl = {
+    .id = ESP_OSSL,
+    .key_bytes = sizeof(struct ossl_key),
+    .expand = ossl_expand,
+    .release = ossl_release,
+    .seal = ossl_seal,
+    .open = ossl_open,
+};

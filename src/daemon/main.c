@@ -31,7 +31,8 @@ static int print_version(void)
     printf("OpenSSL:   %s\n", v.openssl);
     printf("ML-KEM:    %s\n", v.ml_kem ? "yes (768, 1024)" : "NO: OpenSSL 3.5 or newer is needed");
     printf("ipsec-mb:  %s\n", v.ipsec_mb ? v.ipsec_mb : "not built in");
-    printf("ESP by:    %s\n", v.esp_gcm);
+    printf("ESP GCM:   %s\n", v.esp_gcm);
+    printf("ESP HMAC:  %s\n", v.esp_hmac);
     printf("libsodium: %s\n", v.sodium);
     printf(
         "features:  gre ikev2-responder esp nat-t rfc7383-fragmentation rfc9242-intermediate rfc9370-hybrid netns systemd "

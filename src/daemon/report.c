@@ -98,8 +98,8 @@ static void set_versions(json_t *o, struct crypto *crypto)
     crypto_versions(crypto, &v);
     json_object_set_new(o, "version", json_string(ADIT_VERSION));
     json_object_set_new(o, "libraries",
-                        json_pack("{s:s, s:b, s:s, s:s, s:s?}", "openssl", v.openssl, "ml_kem", v.ml_kem, "sodium",
-                                  v.sodium, "esp", v.esp_gcm, "ipsec_mb", v.ipsec_mb));
+                        json_pack("{s:s, s:b, s:s, s:s, s:s, s:s?}", "openssl", v.openssl, "ml_kem", v.ml_kem, "sodium",
+                                  v.sodium, "esp", v.esp_gcm, "esp_hmac", v.esp_hmac, "ipsec_mb", v.ipsec_mb));
 }
 
 static bool tunnel_up(const struct report_source *s, uint32_t tunnel, const struct dp_tunnel_info *info)
