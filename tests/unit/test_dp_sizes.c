@@ -44,14 +44,18 @@ static void the_page_says_what_is_computed(void **state)
 {
     (void)state;
     FILE *page = fopen("docs/datapath.md", "r");
-    char line[512], name[128];
-    unsigned over4, over6;
+    char line[512];
     size_t seen = 0;
     assert_non_null(page);
-    while (fgets(line, sizeof line, page)) {
-        if (sscanf(line, "| %127[^|]| %u | %u |", name, &over4, &over6) != 3)
+    while (fgets(line, sizeof line, page)) { /* "| GRE | 1476 | 1456 |" */
+        char *bar = line[0] == '|' ? strstr(line + 1, " | ") : NULL, *next;
+        unsigned long over4 = bar ? strtoul(bar + 3, &next, 10) : 0, over6 = 0;
+        if (over4 && strncmp(next, " | ", 3) == 0)
+            over6 = strtoul(next + 3, NULL, 10);
+        if (!over6)
             continue;
-        name[strlen(name) - 1] = 0; /* the blank before the bar */
+        *bar = 0;
+        const char *name = line + 2;
         const struct row *row = row_of(name);
         if (!row)
             fail_msg("docs/datapath.md: %s is a row that this test does not know", name);
