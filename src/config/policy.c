@@ -2,6 +2,9 @@
 #include "loader.h"
 
 #define PATH_MTU 1500 /* of the outer path until an ICMP message proves less */
+/* Not worth a key each. */
+#define LIFETIME_JITTER 10               /* percent: not all SAs of a restart are rekeyed at once */
+#define FOLLOWUP_TIMEOUT (20 * NS_PER_S) /* for the peer's IKE_FOLLOWUP_KE */
 
 static struct ts any_address(uint8_t family)
 {
@@ -107,6 +110,8 @@ void config_ike_policy(const struct config *c, struct ike_policy *ret)
         .fragment_timeout = k->fragment_timeout,
         .ike_lifetime = k->ike_lifetime,
         .child_lifetime = k->child_lifetime,
+        .jitter = LIFETIME_JITTER,
+        .followup_timeout = FOLLOWUP_TIMEOUT,
         .retransmit_first = k->retransmit_first,
         .retransmit_tries = (uint8_t)k->retransmit_tries,
         .fragment_size = (uint16_t)k->fragment_size,
