@@ -77,11 +77,11 @@ def defines(root):
     """Name -> [(place, text)] of all object-like macros."""
     table = {}
     for path in sorted([*root.glob("src/*/*.[ch]"), *root.glob("include/adit/*.h")]):
-        for number, line in enumerate(path.read_text().splitlines(), 1):
-            found = re.match(r"\s*#\s*define\s+([A-Z]\w*)\s+(.*)", line)
-            if found:
-                text = re.sub(r"/\*.*", "", found.group(2)).strip()
-                table.setdefault(found.group(1), []).append((f"{path.relative_to(root)}:{number}", text))
+        text = path.read_text()
+        for found in re.finditer(r"^[ \t]*#[ \t]*define[ \t]+([A-Z]\w*)[ \t]+((?:.*\\\n)*.*)", text, re.M):
+            body = re.sub(r"/\*.*?(\*/|$)", "", found.group(2).replace("\\\n", " ")).strip()
+            number = text.count("\n", 0, found.start()) + 1
+            table.setdefault(found.group(1), []).append((f"{path.relative_to(root)}:{number}", body))
     return table
 
 
