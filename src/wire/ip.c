@@ -52,7 +52,8 @@ uint16_t wire_sum_pseudo(const struct addr *src, const struct addr *dst, uint8_t
 #define EXTENSIONS_MAX 8 /* headers in a chain; what lies behind more stays unknown (docs/limits.md) */
 
 /* Walk the extension headers (RFC 8200 4.1) from `at` on. A chain that ends early is no error here, since a router looks at it for
- * its own sake only: the packet then has no transport header we know of, as if it were a later fragment. */
+ * its own sake only: the packet then has no transport header we know of, as if it were a later fragment. AH is a next layer like ESP
+ * (RFC 4301 4.4.1.1), and what it covers must not be changed. */
 static void walk_extensions(const uint8_t *p, struct ip_view *ip)
 {
     struct rd r = rd_of(span_of(p + IP6_HEADER, ip->len - IP6_HEADER));
@@ -70,9 +71,6 @@ static void walk_extensions(const uint8_t *p, struct ip_view *ip)
         } else if (next == IP_PROTO_HOPOPTS || next == IP_PROTO_ROUTING || next == IP_PROTO_DSTOPTS) {
             next = rd_u8(&r);
             rd_take(&r, rd_u8(&r) * 8u + 6);
-        } else if (next == IP_PROTO_AH) {
-            next = rd_u8(&r);
-            rd_take(&r, rd_u8(&r) * 4u + 6);
         } else
             return;
         if (ip->later && !r.failed) {
