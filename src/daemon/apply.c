@@ -73,9 +73,8 @@ static enum rc apply_tunnel(struct daemon *d, const struct config *next, const s
     return rc == RC_OK && row ? tunnel_set(d, next, row) : rc;
 }
 
-static enum rc apply_route(struct daemon *d, const struct config_delta *delta)
+static enum rc apply_route(struct daemon *d, const struct config_account *account, const struct config_delta *delta)
 {
-    const struct config_account *account = delta->new_route ? delta->new_account : delta->old_account;
     const struct config_route *row = delta->new_route ? delta->new_route : delta->old_route;
     uint32_t a = handles_find_account(&d->handles, account->id);
     uint32_t tunnel = handles_find_tunnel(&d->handles, a, row->tunnel);
@@ -134,7 +133,7 @@ static enum rc apply_delta(struct daemon *d, const struct config *next, const st
             fail(e, rc, "tunnel", label, tunnel->name);
         break;
     case CONFIG_KIND_ROUTE:
-        rc = apply_route(d, delta);
+        rc = apply_route(d, account, delta);
         if (rc != RC_OK)
             fail(e, rc, "route to", label, route->tunnel);
         break;

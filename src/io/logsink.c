@@ -208,11 +208,13 @@ void io_logsink_emit(void *ctx, const struct log_event *event)
 /* systemd names the stream it gave us by device and inode (systemd.exec(5), JOURNAL_STREAM). */
 static bool is_journal(int fd)
 {
-    const char *text = getenv("JOURNAL_STREAM");
-    uint64_t device, inode;
+    const char *journal = getenv("JOURNAL_STREAM");
+    char ours[48];
     struct stat st;
-    return text && sscanf(text, "%" SCNu64 ":%" SCNu64, &device, &inode) == 2 && fstat(fd, &st) == 0 &&
-           st.st_dev == device && st.st_ino == inode;
+    if (!journal || fstat(fd, &st) < 0)
+        return false;
+    snprintf(ours, sizeof ours, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+    return strcmp(journal, ours) == 0;
 }
 
 enum rc io_logsink_new(int fd, bool json, struct io_logsink **ret)
