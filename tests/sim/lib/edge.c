@@ -50,8 +50,11 @@ struct edge *edge_new(const struct ike_policy *policy, uint64_t seed)
     e->log = (struct log){.emit = note, .ctx = e, .level = LOG_LEVEL_DEBUG};
     e->now = 1000 * NS_PER_S;
     OK(crypto_new(&e->rng, &e->crypto));
-    struct ike_config config = {
-        .crypto = e->crypto, .rng = &e->rng, .log = &e->log, .unix_time_at_zero = EDGE_UNIX_TIME};
+    struct ike_config config = {.crypto = e->crypto,
+                                .rng = &e->rng,
+                                .log = &e->log,
+                                .unix_time_at_zero = EDGE_UNIX_TIME,
+                                .cookie_secret = "the same for all edges of a set"};
     ike_policy_default(&config.policy);
     if (policy)
         config.policy = *policy;

@@ -51,10 +51,35 @@ struct initiator *initiator_new(const struct rng *rng, const char *local, const 
 
 /* ---- SAs and children */
 
+static void sa_free(struct initiator_sa *sa)
+{
+    session_clear(&sa->s);
+    initiator_done(sa);
+    parcel_clear(&sa->answer);
+    initiator_initial_free(sa->initial);
+    initiator_exchange_free(sa->ours);
+    initiator_exchange_free(sa->theirs);
+    free(sa);
+}
+
+/* Closed ones go after a while; when there is no room, at once. */
+static void bury(struct initiator *i, uint64_t linger)
+{
+    for (size_t k = i->n_sas; k-- > 0;) {
+        struct initiator_sa *sa = i->sa[k];
+        if (sa->stage != STAGE_CLOSED || sa->closed + linger > i->now)
+            continue;
+        sa_free(sa);
+        i->sa[k] = i->sa[--i->n_sas];
+    }
+}
+
 struct initiator_sa *initiator_sa_new(struct initiator *i)
 {
     struct initiator_sa *sa = calloc(1, sizeof *sa);
     assert_non_null(sa);
+    if (i->n_sas == INITIATOR_SAS)
+        bury(i, 0);
     assert_true(i->n_sas < INITIATOR_SAS);
     sa->s.crypto = i->crypto;
     sa->port = 500;
@@ -68,17 +93,6 @@ void initiator_done(struct initiator_sa *sa)
 {
     parcel_clear(&sa->own.parcel);
     sa->own.job.type = JOB_NONE;
-}
-
-static void sa_free(struct initiator_sa *sa)
-{
-    session_clear(&sa->s);
-    initiator_done(sa);
-    parcel_clear(&sa->answer);
-    initiator_initial_free(sa->initial);
-    initiator_exchange_free(sa->ours);
-    initiator_exchange_free(sa->theirs);
-    free(sa);
 }
 
 /* Its children go with it; it still repeats its last answer. */
@@ -103,17 +117,6 @@ void initiator_sa_failed(struct initiator *i, struct initiator_sa *sa)
     if (i->wish.stay && !initiator_current(i)) {
         i->reconnects++;
         initiator_queue(i, (struct initiator_job){.type = JOB_INIT, .at = i->now + NS_PER_S});
-    }
-}
-
-static void bury(struct initiator *i)
-{
-    for (size_t k = i->n_sas; k-- > 0;) {
-        struct initiator_sa *sa = i->sa[k];
-        if (sa->stage != STAGE_CLOSED || sa->closed + CLOSED_LINGER > i->now)
-            continue;
-        sa_free(sa);
-        i->sa[k] = i->sa[--i->n_sas];
     }
 }
 
@@ -321,9 +324,8 @@ static void start(struct initiator *i, struct initiator_sa *sa, struct initiator
     const struct initiator_child *child = job.spi_in ? initiator_child(i, job.spi_in) : NULL;
     switch (job.type) {
     case JOB_CHILD_REKEY: /* pointless when they are at it, or it is over */
-        if (child->deleting || child->replaced || child->theirs.made)
-            break;
-        initiator_child_start(i, sa, job);
+        if (child && !child->deleting && !child->replaced && !child->theirs.made)
+            initiator_child_start(i, sa, job);
         break;
     case JOB_CHILD_NEW: initiator_child_start(i, sa, job); break;
     case JOB_IKE_REKEY:
@@ -413,7 +415,7 @@ void initiator_tick(struct initiator *i, uint64_t now)
         }
         repeat(i, sa);
     }
-    bury(i);
+    bury(i, CLOSED_LINGER);
     run_jobs(i);
 }
 

@@ -195,9 +195,11 @@ struct initiator_child *initiator_child_add(struct initiator *i, const struct in
 void initiator_child_drop(struct initiator *i, struct initiator_child *child);
 void initiator_gone(struct initiator *i); /* all SAs are lost */
 
+void initiator_init_again(struct initiator *i, struct initiator_sa *sa); /* with what is known by now */
 void initiator_init_response(struct initiator *i, struct initiator_sa *sa, struct span datagram);
 void initiator_intermediate_start(struct initiator *i, struct initiator_sa *sa);
 void initiator_intermediate_response(struct initiator *i, struct initiator_sa *sa);
+void initiator_auth_start(struct initiator *i, struct initiator_sa *sa);
 void initiator_auth_response(struct initiator *i, struct initiator_sa *sa);
 
 void initiator_exchange_free(struct initiator_exchange *x);

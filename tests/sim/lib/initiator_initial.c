@@ -98,7 +98,7 @@ static bool natd_says(const struct ike_chain *chain, uint16_t type, const struct
 
 /* ---- IKE_SA_INIT */
 
-static void send_init(struct initiator *i, struct initiator_sa *sa)
+void initiator_init_again(struct initiator *i, struct initiator_sa *sa)
 {
     struct initiator_initial *n = sa->initial;
     struct ike_transform_out t[16];
@@ -145,7 +145,7 @@ void initiator_connect(struct initiator *i, uint64_t now)
     sa->s.spi_i = rng_u64(i->rng) | 1;
     begin_ke(i, sa->initial, i->wish.ke_guess ? i->wish.ke_guess : i->wish.ike.ke);
     rng_fill(i->rng, sa->initial->ni, sizeof sa->initial->ni);
-    send_init(i, sa);
+    initiator_init_again(i, sa);
 }
 
 static struct ike_nonces nonces_of(const struct initiator_sa *sa)
@@ -186,7 +186,7 @@ static void refused_init(struct initiator *i, struct initiator_sa *sa, const str
         return;
     }
     initiator_done(sa);
-    send_init(i, sa); /* the rest unchanged, RFC 7296 2.6 */
+    initiator_init_again(i, sa); /* the rest unchanged, RFC 7296 2.6 */
 }
 
 static void first_keys(struct initiator *i, struct initiator_sa *sa, struct span public)
@@ -215,8 +215,6 @@ static void read_notifies(struct initiator *i, struct initiator_sa *sa, const st
         assert_true(ike_notify_find(chain, N_INTERMEDIATE_EXCHANGE_SUPPORTED, &n));
     assert_int_equal(ike_notify_find(chain, N_IKEV2_FRAGMENTATION_SUPPORTED, &n), !i->wish.no_fragmentation);
 }
-
-static void send_auth(struct initiator *i, struct initiator_sa *sa);
 
 void initiator_init_response(struct initiator *i, struct initiator_sa *sa, struct span datagram)
 {
@@ -257,7 +255,7 @@ void initiator_init_response(struct initiator *i, struct initiator_sa *sa, struc
     if (sa->stage == STAGE_KEYS)
         initiator_intermediate_start(i, sa);
     else
-        send_auth(i, sa);
+        initiator_auth_start(i, sa);
 }
 
 /* ---- IKE_INTERMEDIATE */
@@ -303,7 +301,7 @@ void initiator_intermediate_response(struct initiator *i, struct initiator_sa *s
         initiator_intermediate_start(i, sa);
     } else {
         sa->stage = STAGE_AUTH;
-        send_auth(i, sa);
+        initiator_auth_start(i, sa);
     }
 }
 
@@ -341,7 +339,7 @@ void initiator_write_ts(struct ike_writer *iw, uint8_t payload, const struct ts 
     ike_write_ts(iw, payload, &w, 1);
 }
 
-static void send_auth(struct initiator *i, struct initiator_sa *sa)
+void initiator_auth_start(struct initiator *i, struct initiator_sa *sa)
 {
     const struct initiator_wish *wish = &i->wish;
     uint8_t maced[4 + IDENTITY_MAX], auth[PRF_MAX], spi[4];

@@ -1,0 +1,682 @@
+/* Adversarial list, rows 6-12, 22-24: what IKE_SA_INIT and key exchanges may be made of, and what a flood gets. */
+#include "lib/adv.h"
+
+#include <time.h>
+
+/* Give the peer's IKE_SA_INIT as the bend left it; the peer forgets. */
+static void give_bent(struct adv_bend *b)
+{
+    adv_bend(adv, b);
+    initiator_connect(adv->i, adv->e->now);
+    pair_give(adv);
+    initiator_sa_close(adv->i, adv->i->sa[adv->i->n_sas - 1]);
+}
+
+static size_t half_open(void)
+{
+    struct ike_sa_info info;
+    return edge_sas(adv->e, &info);
+}
+
+static void pass_half_open(void)
+{
+    edge_clear(adv->e);
+    adv->e->now += 60 * NS_PER_S;
+    adv->i->now = adv->e->now;
+    edge_tick(adv->e);
+    edge_assert_empty(adv->e);
+}
+
+/* ---- row 6 */
+
+static void without(struct draft *d, const void *arg)
+{
+    draft_remove(d, *(const uint8_t *)arg);
+}
+static void twice(struct draft *d, const void *arg)
+{
+    draft_double(d, *(const uint8_t *)arg);
+}
+static void nonce_of(struct draft *d, const void *arg)
+{
+    static uint8_t nonce[300];
+    draft_replace(d, PAYLOAD_NONCE, span_of(nonce, *(const size_t *)arg));
+}
+
+static void adv_06_missing_double_and_odd_payloads(void **state)
+{
+    static const uint8_t TYPES[] = {PAYLOAD_SA, PAYLOAD_KE, PAYLOAD_NONCE};
+    static const size_t BAD[] = {0, 1, 15, 257, 300}, GOOD[] = {16, 256};
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(TYPES); k++)
+        for (int doubled = 0; doubled < 2; doubled++) {
+            struct adv_bend b = {IKE_SA_INIT, doubled ? twice : without, &TYPES[k]};
+            struct adv_counts before = adv_counts(adv);
+            give_bent(&b);
+            assert_int_equal(adv->e->acts.n, 0);
+            adv_assert_only(adv, &before, IKE_COUNT_DROP_SYNTAX, 1);
+        }
+    for (size_t k = 0; k < ARRAY_LEN(BAD); k++) {
+        struct adv_bend b = {IKE_SA_INIT, nonce_of, &BAD[k]};
+        give_bent(&b);
+        assert_int_equal(adv->e->acts.n, 0);
+    }
+    edge_assert_empty(adv->e);
+    for (size_t k = 0; k < ARRAY_LEN(GOOD); k++) {
+        struct adv_bend b = {IKE_SA_INIT, nonce_of, &GOOD[k]};
+        give_bent(&b);
+        assert_int_equal(edge_sent(adv->e), 1);
+        assert_int_equal(half_open(), k + 1);
+    }
+}
+
+/* ---- rows 7, 8: proposals */
+
+struct proposals {
+    const char *sa; /* body of the SA payload */
+    bool good;
+};
+static void sa_of(struct draft *d, const void *arg)
+{
+    draft_replace(d, PAYLOAD_SA, hex(((const struct proposals *)arg)->sa));
+}
+
+#define GCM256 "0300000c 01000014 800e0100"
+#define PRF384 "03000008 02000006"
+#define KE256 "03000008 04000013"
+#define LAST_KE256 "00000008 04000013"
+
+static void proposals(const struct proposals *v, size_t n)
+{
+    struct ike_notify notify;
+    for (size_t k = 0; k < n; k++) {
+        struct adv_bend b = {IKE_SA_INIT, sa_of, &v[k]};
+        give_bent(&b);
+        if (v[k].good) {
+            assert_int_equal(pair_header(adv, 0).next, PAYLOAD_SA);
+            pass_half_open();
+            continue;
+        }
+        uint16_t said = pair_plain_notify(adv, &notify);
+        if (said)
+            assert_int_equal(said, N_NO_PROPOSAL_CHOSEN);
+        else
+            assert_int_equal(adv->e->acts.n, 0); /* malformed */
+        edge_assert_empty(adv->e);
+    }
+}
+
+static void adv_07_odd_proposals(void **state)
+{
+    static const struct proposals CASES[] = {
+        {"00000024 01010003" GCM256 PRF384 LAST_KE256, true},
+        {"0000001c 01010002" GCM256 "00000008 02000006", false},                /* no key exchange */
+        {"00000024 01010003" GCM256 PRF384 "00000008 04000000", false},         /* NONE */
+        {"00000008 01010000", false},                                           /* no transforms at all */
+        {"00000024 01010004" GCM256 PRF384 LAST_KE256, false},                  /* a count that lies */
+        {"00000024 01010002" GCM256 PRF384 LAST_KE256, false},                  /* likewise */
+        {"00000024 01010003" GCM256 PRF384 KE256, false},                       /* the last one promises another */
+        {"00000023 01010003" GCM256 PRF384 LAST_KE256, false},                  /* a length that lies */
+        {"02000024 01010003" GCM256 PRF384 LAST_KE256, false},                  /* another proposal promised */
+        {"00000024 01030003" GCM256 PRF384 LAST_KE256, false},                  /* of ESP */
+        {"0000002c 01010803 0011223344556677" GCM256 PRF384 LAST_KE256, false}, /* with an SPI */
+        {"02000024 01010003" GCM256 PRF384 LAST_KE256 "00000024 01010003" GCM256 PRF384 LAST_KE256,
+         false}, /* number 1 twice */
+        {"02000024 01010003" GCM256 PRF384 LAST_KE256 "00000024 03010003" GCM256 PRF384 LAST_KE256, false}, /* 1, 3 */
+        {"02000024 02010003" GCM256 PRF384 LAST_KE256 "00000024 01010003" GCM256 PRF384 LAST_KE256, false}, /* 2, 1 */
+        {"02000024 01010003" GCM256 PRF384 "00000008 0400001f"
+         "00000024 02010003" GCM256 PRF384 LAST_KE256,
+         true},
+        {"0000002c 01010004" GCM256 PRF384 KE256 "00000008 0d000024",
+         false}, /* a transform type that is none, RFC 7296 3.3.6 */
+        {"0000002c 01010004" GCM256 PRF384 KE256 "00000008 05000000", false}, /* ESN is ESP's */
+        {"0000002c 01010004" GCM256 PRF384 KE256 "00000008 0300000c", false}, /* integrity beside an AEAD */
+        {"0000002c 01010004" GCM256 PRF384 KE256 "00000008 03000000", true},  /* NONE may stand there */
+    };
+    (void)state;
+    proposals(CASES, ARRAY_LEN(CASES));
+}
+
+static void adv_08_odd_key_lengths(void **state)
+{
+    static const struct proposals CASES[] = {
+        {"00000020 01010003 03000008 01000014" PRF384 LAST_KE256, false},                   /* missing */
+        {"00000024 01010003 0300000c 01000014 800e0000" PRF384 LAST_KE256, false},          /* 0 */
+        {"00000024 01010003 0300000c 01000014 800effff" PRF384 LAST_KE256, false},          /* 65535 */
+        {"00000024 01010003 0300000c 01000014 800e00ff" PRF384 LAST_KE256, false},          /* 255 */
+        {"00000028 01010003 03000010 01000014 800e0100 800e0100" PRF384 LAST_KE256, false}, /* twice */
+        {"00000028 01010003 03000010 01000014 800e0100 800e0080" PRF384 LAST_KE256, false}, /* contradicting */
+        {"00000028 01010003 03000010 01000014 800e0100 800f0001" PRF384 LAST_KE256,
+         false},                                                                        /* an attribute nobody knows */
+        {"00000028 01010003" GCM256 "0300000c 02000006 800e0100" LAST_KE256, false},    /* on a PRF */
+        {"00000024 01010003 0300000c 01000014 000e0100" PRF384 LAST_KE256, false},      /* as TLV, longer than it is */
+        {"00000026 01010003 0300000e 01000014 000e0002 0100" PRF384 LAST_KE256, false}, /* as TLV */
+        /* What cannot be taken does not spoil what can. */
+        {"00000030 01010004 0300000c 01000014 800effff" GCM256 PRF384 LAST_KE256, true},
+    };
+    (void)state;
+    proposals(CASES, ARRAY_LEN(CASES));
+}
+
+static uint64_t cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+static void huge_sa(struct draft *d, const void *arg)
+{
+    static uint8_t body[62000];
+    struct wr w = wr_of(body, sizeof body);
+    (void)arg;
+    for (unsigned p = 1; p <= 30; p++) { /* as many as a datagram holds: each of 255 transforms */
+        wr_u8(&w, p < 30 ? 2 : 0);
+        wr_u8(&w, 0);
+        wr_u16(&w, 8 + 255 * 8);
+        wr_u8(&w, (uint8_t)p);
+        wr_u8(&w, PROTO_IKE);
+        wr_u8(&w, 0);
+        wr_u8(&w, 255);
+        for (unsigned t = 0; t < 255; t++) {
+            wr_u8(&w, t < 254 ? 3 : 0);
+            wr_u8(&w, 0);
+            wr_u16(&w, 8);
+            wr_u8(&w, (uint8_t)(1 + t % 12));
+            wr_u8(&w, 0);
+            wr_u16(&w, (uint16_t)(1 + t % 40));
+        }
+    }
+    assert_false(w.failed);
+    draft_replace(d, PAYLOAD_SA, wr_span(&w));
+}
+
+static void adv_07_as_many_transforms_as_fit(void **state)
+{
+    struct adv_bend b = {IKE_SA_INIT, huge_sa, NULL};
+    struct ike_notify n;
+    uint64_t best = NEVER;
+    (void)state;
+    for (int k = 0; k < 5; k++) {
+        adv_bend(adv, &b);
+        initiator_connect(adv->i, adv->e->now);
+        uint64_t start = cpu_ns();
+        pair_give(adv);
+        uint64_t took = cpu_ns() - start;
+        best = took < best ? took : best;
+        assert_int_equal(pair_plain_notify(adv, &n), N_NO_PROPOSAL_CHOSEN);
+        initiator_sa_close(adv->i, adv->i->sa[k]);
+    }
+    edge_assert_empty(adv->e);
+    assert_true(best < 25 * NS_PER_MS); /* 5 ms is the rule; sanitizers are slower */
+}
+
+/* ---- row 9 */
+
+static void adv_09_everything_offered_works(void **state)
+{
+    const struct ike_policy policy = adv_policy();
+    struct initiator_wish *wish = &adv->i->wish;
+    (void)state;
+    for (uint8_t e = 0; e < policy.ike.n_encr; e++)
+        for (uint8_t f = 0; f < policy.ike.n_prf; f++)
+            for (uint8_t k = 0; k < policy.ike.n_ke; k++) {
+                adv_start_over(&policy);
+                wish = &adv->i->wish;
+                bool aead = policy.ike.encr[e].encr == ENCR_AES_GCM_16;
+                wish->ike = (struct suite){.encr = policy.ike.encr[e].encr,
+                                           .encr_bits = policy.ike.encr[e].bits,
+                                           .integ = aead ? INTEG_NONE : policy.ike.integ[f % policy.ike.n_integ],
+                                           .prf = policy.ike.prf[f],
+                                           .ke = policy.ike.ke[k],
+                                           .addke = {policy.ike.addke[k % policy.ike.n_addke]}};
+                pair_connect(adv);
+                pair_assert_agree(adv);
+            }
+    for (uint8_t e = 0; e < policy.esp.n_encr; e++)
+        for (uint8_t a = 0; a < policy.esp.n_integ; a++) {
+            adv_start_over(&policy);
+            wish = &adv->i->wish;
+            bool aead = policy.esp.encr[e].encr == ENCR_AES_GCM_16;
+            wish->esp = (struct suite){.encr = policy.esp.encr[e].encr,
+                                       .encr_bits = policy.esp.encr[e].bits,
+                                       .integ = aead ? INTEG_NONE : policy.esp.integ[a]};
+            pair_connect(adv);
+            assert_int_equal(adv->e->n_children, 1);
+            pair_assert_agree(adv);
+        }
+    struct crypto_versions v;
+    crypto_versions(adv->e->crypto, &v);
+    assert_true(v.ml_kem);
+}
+
+/* ---- row 10 */
+
+struct ke {
+    uint16_t method;
+    size_t n;
+};
+static void ke_of(struct draft *d, const void *arg)
+{
+    static uint8_t body[4 + 60000];
+    const struct ke *ke = arg;
+    struct wr w = wr_of(body, sizeof body);
+    wr_u16(&w, ke->method);
+    wr_u16(&w, 0);
+    wr_reserve(&w, ke->n);
+    assert_false(w.failed);
+    draft_replace(d, PAYLOAD_KE, wr_span(&w));
+}
+
+static void adv_10_wrong_methods_and_lengths(void **state)
+{
+    static const struct ke CASES[] = {
+        {2, 128},        {22, 128},          {31, 32},
+        {1024, 64},      {1025, 64},         {0xffff, 64},
+        {0, 64},         {KE_MODP2048, 256}, {KE_ML_KEM_768, 1184},
+        {KE_ECP256, 0},  {KE_ECP256, 63},    {KE_ECP256, 65},
+        {KE_ECP256, 96}, {KE_ECP256, 60000},
+    };
+    struct ike_notify n;
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(CASES); k++) {
+        struct adv_bend b = {IKE_SA_INIT, ke_of, &CASES[k]};
+        give_bent(&b);
+        assert_int_equal(pair_plain_notify(adv, &n), N_INVALID_KE_PAYLOAD);
+        assert_span_equal(n.data, hex("0013"));
+        edge_assert_empty(adv->e);
+    }
+}
+
+/* ---- row 11 */
+
+static uint8_t public_value[512];
+static size_t public_n;
+static void public_of(struct draft *d, const void *arg)
+{
+    static uint8_t body[4 + sizeof public_value];
+    struct wr w = wr_of(body, sizeof body);
+    wr_u16(&w, *(const uint16_t *)arg);
+    wr_u16(&w, 0);
+    wr_bytes(&w, span_of(public_value, public_n));
+    draft_replace(d, PAYLOAD_KE, wr_span(&w));
+}
+
+static void refuse_public(uint16_t method)
+{
+    struct adv_bend b = {IKE_SA_INIT, public_of, &method};
+    struct ike_notify n;
+    uint64_t before = edge_count(adv->e, IKE_COUNT_FAIL_KE);
+    adv->i->wish.ike.ke = method;
+    give_bent(&b);
+    assert_int_equal(pair_plain_notify(adv, &n), N_INVALID_SYNTAX);
+    assert_int_equal(edge_count(adv->e, IKE_COUNT_FAIL_KE), before + 1);
+    edge_assert_empty(adv->e);
+}
+
+static void adv_11_modp_values_out_of_range(void **state)
+{
+    /* RFC 3526 2: the 1536-bit prime begins and ends in 64 ones; between stand the digits of pi. */
+    static const char P[] =
+        "FFFFFFFF FFFFFFFF C90FDAA2 2168C234 C4C6628B 80DC1CD1 29024E08 8A67CC74 020BBEA6 3B139B22 514A0879"
+        "8E3404DD EF9519B3 CD3A431B 302B0A6D F25F1437 4FE1356D 6D51C245 E485B576 625E7EC6 F44C42E9 A637ED6B"
+        "0BFF5CB6 F406B7ED EE386BFB 5A899FA5 AE9F2411 7C4B1FE6 49286651 ECE45B3D C2007CB8 A163BF05 98DA4836"
+        "1C55D39A 69163FA8 FD24CF5F 83655D23 DCA3AD96 1C62F356 208552BB 9ED52907 7096966D 670C354E 4ABC9804"
+        "F1746C08 CA237327 FFFFFFFF FFFFFFFF";
+    struct span p = hex(P);
+    (void)state;
+    assert_int_equal(p.n, 192);
+    public_n = 192;
+    for (int k = 0; k < 6; k++) {
+        memset(public_value, k == 5 ? 0xff : 0, sizeof public_value);
+        if (k == 1)
+            public_value[191] = 1;
+        if (k >= 2 && k <= 4)
+            memcpy(public_value, p.p, 192);
+        if (k == 2)
+            public_value[191]--; /* p - 1 */
+        if (k == 4)
+            public_value[191 - 8]++; /* above p */
+        refuse_public(KE_MODP1536);
+    }
+}
+
+static void adv_11_points_off_the_curve(void **state)
+{
+    (void)state;
+    static const struct {
+        uint16_t method;
+        size_t n;
+    } GROUPS[] = {{KE_ECP384, 48}, {KE_ECP256, 32}};
+    for (size_t g = 0; g < ARRAY_LEN(GROUPS); g++) {
+        size_t n = GROUPS[g].n;
+        struct ke *mine;
+        struct ke_value good;
+        OK(crypto_ke_begin(adv->i->crypto, GROUPS[g].method, &mine, &good));
+        crypto_ke_free(mine);
+        public_n = 2 * n;
+        memset(public_value, 0, sizeof public_value); /* the point at infinity has no such form */
+        refuse_public(GROUPS[g].method);
+        memcpy(public_value, good.b, good.n);
+        public_value[2 * n - 1] ^= 1;
+        refuse_public(GROUPS[g].method);
+        memcpy(public_value, good.b, good.n);
+        memset(public_value, 0xff, n); /* x >= p */
+        refuse_public(GROUPS[g].method);
+        memcpy(public_value, good.b, good.n);
+        memset(public_value + n, 0xff, n);
+        refuse_public(GROUPS[g].method);
+    }
+}
+
+/* A shared secret that begins with zeros is one in 256: without left padding, some of these would not come up. */
+static void adv_11_two_thousand_handshakes_agree(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 2000; k++) {
+        pair_connect(adv);
+        adv->i->wish.initial_contact = true;
+        edge_clear(adv->e);
+        pair_assert_agree(adv);
+        adv->e->now += NS_PER_S;
+        edge_tick(adv->e);
+        initiator_tick(adv->i, adv->e->now);
+    }
+    assert_int_equal(edge_count(adv->e, IKE_COUNT_ESTABLISHED), 2000);
+}
+
+/* ---- row 12 */
+
+struct ek {
+    uint16_t method;
+    int longer;
+    bool coefficient;
+    bool other;
+};
+static void ek_of(struct draft *d, const void *arg)
+{
+    static uint8_t body[4 + KE_PUBLIC_MAX + 1];
+    const struct ek *ek = arg;
+    struct ike_chain chain;
+    struct ike_error error;
+    struct ike_ke ke = {0};
+    OK(ike_chain_read(d->first, span_of(d->bytes, d->n), &chain, &error));
+    OK(ike_ke_read(chain.v[0].body, &ke));
+    struct wr w = wr_of(body, sizeof body);
+    wr_u16(&w, ek->method);
+    wr_u16(&w, 0);
+    wr_bytes(&w, ke.data);
+    wr_u8(&w, 0);
+    size_t n = (size_t)((int)(4 + ke.data.n) + ek->longer);
+    if (ek->coefficient) { /* the first two of 12 bits each: 3329 is the modulus, FIPS 203 7.2 */
+        body[4] = 0x01;
+        body[5] = 0x0d;
+    }
+    draft_replace(d, PAYLOAD_KE, span_of(body, n));
+}
+
+static void adv_12_ml_kem_keys_that_are_none(void **state)
+{
+    static const struct {
+        uint16_t negotiated;
+        struct ek ek;
+    } CASES[] = {
+        {KE_ML_KEM_768, {KE_ML_KEM_768, -1, false, false}},      {KE_ML_KEM_768, {KE_ML_KEM_768, 1, false, false}},
+        {KE_ML_KEM_768, {KE_ML_KEM_768, 0, true, false}},        {KE_ML_KEM_1024, {KE_ML_KEM_1024, 0, true, false}},
+        {KE_ML_KEM_768, {KE_ML_KEM_1024, 0, false, false}},      {KE_ML_KEM_1024, {KE_ML_KEM_768, 0, false, false}},
+        {KE_ML_KEM_1024, {KE_ML_KEM_1024, -1184, false, false}},
+    };
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(CASES); k++) {
+        struct adv_bend b = {IKE_INTERMEDIATE, ek_of, &CASES[k].ek};
+        uint64_t before = edge_count(adv->e, IKE_COUNT_FAIL_KE);
+        adv->i->wish.ike.addke[0] = CASES[k].negotiated;
+        adv_bend(adv, &b);
+        initiator_connect(adv->i, adv->e->now);
+        pair_carry(adv);
+        assert_int_equal(adv->i->refused, N_INVALID_SYNTAX);
+        assert_int_equal(adv->i->last.chain.n, 1);
+        assert_true(ike_idle(adv->e->ike));
+        assert_int_equal(edge_count(adv->e, IKE_COUNT_FAIL_KE), before + 1);
+    }
+}
+
+/* A wrong ciphertext cannot be told from a right one: it decapsulates to another key, and what follows does not authenticate. */
+static void adv_12_no_decapsulation_oracle(void **state)
+{
+    (void)state;
+    adv->i->wish.ike.addke[0] = KE_ML_KEM_768;
+    pair_connect_to(adv, IKE_AUTH);
+    adv->i->sa[0]->s.keys.ei[0] ^= 1; /* as if the shared secrets differed */
+    struct initiator_request *own = &adv->i->sa[0]->own;
+    struct ike_header h = session_header(&adv->i->sa[0]->s, IKE_AUTH, false, own->mid);
+    struct buf b = {0};
+    session_seal_one(&adv->i->sa[0]->s, &h, 0, span_of(NULL, 0), 0, 0, &b);
+    adv_silent(adv, buf_span(&b), IKE_COUNT_DROP_INTEGRITY);
+    buf_free(&b);
+}
+
+/* ---- rows 22, 23 */
+
+/* The same IKE_SA_INIT with another SPI and nonce, from anywhere. */
+static void spoofed(struct span init, size_t nonce_at, uint64_t *seed)
+{
+    uint8_t *b = (uint8_t *)(uintptr_t)init.p;
+    struct wr spi = wr_of(b, 8), nonce = wr_of(b + nonce_at, 8);
+    wr_u64(&spi, dice(seed) | 1);
+    wr_u64(&nonce, dice(seed));
+    struct wr a = wr_of(adv->path.remote.addr.b, 4);
+    wr_u32(&a, (uint32_t)dice(seed));
+    adv->path.remote.port = (uint16_t)dice(seed);
+    pair_give_octets(adv, init);
+}
+
+static size_t nonce_offset(struct span init)
+{
+    struct ike_header h;
+    struct ike_chain chain;
+    struct ike_error error;
+    OK(ike_header_read(init, &h));
+    OK(ike_chain_read(h.next, span_of(init.p + IKE_HEADER_SIZE, init.n - IKE_HEADER_SIZE), &chain, &error));
+    return IKE_HEADER_SIZE + ike_chain_find(&chain, PAYLOAD_NONCE)->offset + 4;
+}
+
+static void adv_22_flood_from_spoofed_sources(void **state)
+{
+    uint64_t seed = 7;
+    struct ike_notify n;
+    (void)state;
+    initiator_connect(adv->i, adv->e->now);
+    struct span init = exact_copy(buf_span(&adv->i->out[0].bytes));
+    initiator_forget_out(adv->i);
+    initiator_sa_close(adv->i, adv->i->sa[0]);
+    size_t at = nonce_offset(init);
+    for (int k = 0; k < 20000; k++) {
+        spoofed(init, at, &seed);
+        assert_int_equal(edge_sent(adv->e), 1);
+        if (k >= 30) {
+            assert_int_equal(pair_plain_notify(adv, &n), N_COOKIE);
+            assert_true(edge_act(adv->e, ACT_SEND)->datagram.n <= init.n);
+        }
+    }
+    assert_int_equal(half_open(), 30); /* the threshold; cookies cost no state */
+    assert_int_equal(edge_count(adv->e, IKE_COUNT_COOKIE_SENT), 20000 - 30);
+    exact_free(init);
+    edge_clear(adv->e);
+    pair_connect(adv); /* an honest one comes through, with one more round */
+    assert_int_equal(adv->i->cookies, 1);
+    edge_clear(adv->e);
+}
+
+static void adv_22_three_of_one_address(void **state)
+{
+    struct ike_notify n;
+    (void)state;
+    for (unsigned k = 0; k < 10; k++) {
+        give_bent(NULL);
+        assert_int_equal(pair_plain_notify(adv, &n), k < 3 ? 0 : N_COOKIE);
+    }
+    assert_int_equal(half_open(), 3);
+}
+
+/* Answer the cookie request of the edge `maker` to adv->e, after `change` made something different. */
+static bool cookie_taken(void (*change)(struct initiator *i, struct initiator_sa *sa))
+{
+    struct initiator_sa *sa;
+    initiator_connect(adv->i, adv->e->now);
+    pair_give(adv);
+    sa = adv->i->sa[adv->i->n_sas - 1];
+    assert_true(pair_take(adv));
+    assert_int_equal(sa->initial->cookie.n, 17);
+    initiator_forget_out(adv->i);
+    change(adv->i, sa);
+    initiator_done(sa);
+    initiator_init_again(adv->i, sa);
+    size_t before = half_open();
+    pair_give(adv);
+    bool taken = half_open() > before;
+    struct ike_notify n;
+    if (!taken)
+        assert_int_equal(pair_plain_notify(adv, &n), N_COOKIE);
+    initiator_sa_close(adv->i, sa);
+    edge_clear(adv->e);
+    return taken;
+}
+
+static void nothing(struct initiator *i, struct initiator_sa *sa)
+{
+    (void)i, (void)sa;
+}
+static void wrong_cookie(struct initiator *i, struct initiator_sa *sa)
+{
+    (void)i;
+    sa->initial->cookie.p[16] ^= 1;
+}
+static void wrong_epoch_octet(struct initiator *i, struct initiator_sa *sa)
+{
+    (void)i;
+    sa->initial->cookie.p[0] ^= 1;
+}
+static void short_cookie(struct initiator *i, struct initiator_sa *sa)
+{
+    (void)i;
+    sa->initial->cookie.n = 16;
+}
+static void long_cookie(struct initiator *i, struct initiator_sa *sa)
+{
+    uint8_t bytes[65] = {0};
+    (void)i;
+    memcpy(bytes, sa->initial->cookie.p, 17);
+    OK(buf_set(&sa->initial->cookie, span_of(bytes, sizeof bytes)));
+}
+static void other_spi(struct initiator *i, struct initiator_sa *sa)
+{
+    (void)i;
+    sa->s.spi_i ^= 2;
+}
+static void other_nonce(struct initiator *i, struct initiator_sa *sa)
+{
+    (void)i;
+    sa->initial->ni[0] ^= 1;
+}
+static void other_address(struct initiator *i, struct initiator_sa *sa)
+{
+    (void)sa;
+    OK(addr_parse("192.0.2.3", &i->local.addr));
+}
+static void two_epochs_later(struct initiator *i, struct initiator_sa *sa)
+{
+    (void)i, (void)sa;
+    adv->e->now += 121 * NS_PER_S;
+}
+static void one_epoch_later(struct initiator *i, struct initiator_sa *sa)
+{
+    (void)i, (void)sa;
+    adv->e->now += 60 * NS_PER_S;
+}
+static void other_server(struct initiator *i, struct initiator_sa *sa)
+{
+    struct ike_policy policy = adv_policy();
+    uint64_t now = adv->e->now;
+    (void)i, (void)sa;
+    policy.cookie_threshold = 0;
+    edge_free(adv->e);
+    adv->e = edge_new(&policy, 99); /* of the same set: the cookie secret is common, nothing else is */
+    adv->e->now = now;
+}
+
+static void adv_23_cookies(void **state)
+{
+    static void (*const BAD[])(struct initiator *, struct initiator_sa *) = {
+        wrong_cookie, wrong_epoch_octet, short_cookie,  long_cookie,
+        other_spi,    other_nonce,       other_address, two_epochs_later};
+    static void (*const GOOD[])(struct initiator *, struct initiator_sa *) = {nothing, one_epoch_later, other_server};
+    struct ike_policy policy = adv_policy();
+    (void)state;
+    policy.cookie_threshold = 0;
+    adv_start_over(&policy);
+    for (size_t k = 0; k < ARRAY_LEN(BAD); k++)
+        assert_false(cookie_taken(BAD[k]));
+    for (size_t k = 0; k < ARRAY_LEN(GOOD); k++)
+        assert_true(cookie_taken(GOOD[k]));
+}
+
+/* ---- row 24 */
+
+static void adv_24_no_amplification(void **state)
+{
+    struct ike_policy policy = adv_policy();
+    uint64_t seed = 3;
+    (void)state;
+    policy.cookie_threshold = policy.cookie_threshold_per_ip = 100000;
+    adv_start_over(&policy);
+    static const uint16_t ADDKE[] = {0, KE_ML_KEM_768};
+    for (size_t k = 0; k < ARRAY_LEN(ADDKE); k++) {
+        adv->i->wish.ike.addke[0] = ADDKE[k];
+        initiator_connect(adv->i, adv->e->now);
+        pair_give(adv);
+        assert_int_equal(edge_sent(adv->e), 1);
+        assert_true(edge_act(adv->e, ACT_SEND)->datagram.n * 2 <= adv->sent.v[0].n * 3);
+        uint8_t *octets = adv->sent.v[0].p;
+        size_t length = adv->sent.v[0].n;
+        for (int n = 0; n < 20000; n++) { /* anything like it gets at most as much */
+            struct span bent = exact_copy(span_of(octets, length));
+            for (uint64_t flips = 1 + dice(&seed) % 3; flips; flips--)
+                ((uint8_t *)(uintptr_t)bent.p)[dice(&seed) % length] = (uint8_t)dice(&seed);
+            pair_give_octets(adv, bent);
+            size_t back = 0;
+            for (size_t a = 0; a < adv->e->acts.n; a++)
+                back += adv->e->acts.v[a].datagram.n;
+            bool init = edge_sent(adv->e) == 1 && pair_header(adv, 0).next == PAYLOAD_SA;
+            assert_true(init ? back * 2 <= length * 3 : back <= length);
+            exact_free(bent);
+            adv->e->now += NS_PER_MS;
+            edge_clear(adv->e);
+            edge_tick(adv->e);
+            assert_int_equal(edge_sent(adv->e), 0); /* a responder does not repeat by itself */
+        }
+        initiator_sa_close(adv->i, adv->i->sa[k]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ADV(adv_06_missing_double_and_odd_payloads),
+        ADV(adv_07_odd_proposals),
+        ADV(adv_07_as_many_transforms_as_fit),
+        ADV(adv_08_odd_key_lengths),
+        ADV(adv_09_everything_offered_works),
+        ADV(adv_10_wrong_methods_and_lengths),
+        ADV(adv_11_modp_values_out_of_range),
+        ADV(adv_11_points_off_the_curve),
+        ADV(adv_11_two_thousand_handshakes_agree),
+        ADV(adv_12_ml_kem_keys_that_are_none),
+        ADV(adv_12_no_decapsulation_oracle),
+        ADV(adv_22_flood_from_spoofed_sources),
+        ADV(adv_22_three_of_one_address),
+        ADV(adv_23_cookies),
+        ADV(adv_24_no_amplification),
+    };
+    return cmocka_run_group_tests_name("adversarial: first messages", tests, NULL, NULL);
+}
