@@ -199,8 +199,8 @@ static enum rc complete(struct ike_inbound *x, struct ike_sa *sa, const struct i
 {
     struct ike *ike = x->turn->ike;
     uint8_t octets[IKE_NONCE_SIZE];
-    struct span nonce = span_of(octets, sizeof octets), message;
     rng_fill(ike->rng, octets, sizeof octets);
+    struct span nonce = span_of(octets, sizeof octets), message;
 
     sa->suite = in->choice.suite;
     sa->alg = (struct sk_alg){sa->suite.encr, sa->suite.encr_bits, sa->suite.integ};
