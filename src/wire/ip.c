@@ -58,7 +58,7 @@ static void walk_extensions(const uint8_t *p, struct ip_view *ip)
 {
     struct rd r = rd_of(span_of(p + IP6_HEADER, ip->len - IP6_HEADER));
     uint8_t next = p[6];
-    for (int i = 0; i < EXTENSIONS_MAX; i++) {
+    for (int i = 0; i <= EXTENSIONS_MAX; i++) {
         ip->proto = next;
         ip->payload = (uint16_t)(IP6_HEADER + rd_offset(&r));
         if (next == IP_PROTO_FRAGMENT) {
