@@ -28,10 +28,11 @@ refused() {
 # Events of aditd's log since mark: failed handshakes that match a pattern.
 mark() { wc -l <"$LAB_DIR/aditd/log" >"$LAB_DIR/mark"; }
 failures() { tail -n "+$(($(cat "$LAB_DIR/mark") + 1))" "$LAB_DIR/aditd/log" | grep handshake_failed; }
-one_failure() {    # PATTERN: exactly one event, and it says so
+# Handshakes are told apart by their trace: charon is sometimes not ready for an answer that comes within 200 us, and asks again.
+one_failure() {    # PATTERN: exactly one handshake failed, and its event says so
     local events
     events=$(failures || :)
-    equal 'events of failed handshakes' "$(grep -c . <<<"$events")" 1
+    equal 'failed handshakes' "$(grep -o 'trace=[0-9a-f]*' <<<"$events" | sort -u | wc -l)" 1
     contains 'the event' "$events" "$1"
 }
 pings_both_ways() {
