@@ -294,6 +294,21 @@ test_dead_peer_detection_of_the_customer_is_answered() {
     pings_both_ways 3
 }
 
+# Make before break, the hybrid by IKE_FOLLOWUP_KE (RFC 9370 2.2.4): not a packet is lost.
+test_rekeys_of_both_kinds_by_the_customer() {
+    local child ike
+    up esp=aes256gcm16-ecp384-ke1_mlkem768
+    child=$(lab_sa acme-ipsec spi_in) ike=$(lab_ctl sas --json | jq -r '.ike_sas[0].spi_r')
+    lab_swanctl cust1 --rekey --child net >/dev/null
+    lab_wait_for 5 eval '[ "$(lab_sas acme-ipsec)" = 1 ] && [ "$(lab_sa acme-ipsec spi_in)" != '"$child"' ]'
+    pings_both_ways 5
+    contains suite "$(lab_sa acme-ipsec suite)" 'ECP_384/KE1_ML_KEM_768'
+    lab_swanctl cust1 --rekey --ike acme >/dev/null
+    lab_wait_for 5 eval '[ "$(lab_ctl sas --json | jq -r "[.ike_sas[].spi_r] | join(\" \")" | grep -v '"$ike"' | wc -w)" = 1 ]'
+    pings_both_ways 5
+    contains suite "$(lab_tunnel acme-ipsec suite)" 'KE1_ML_KEM_768'
+    equal rekeyed "$(lab_ctl status --json | jq '.ike.rekeyed, .ike.ike_rekeyed' | xargs)" '1 1'
+}
 test_delete_by_the_customer() {
     up
     equal 'Child SAs' "$(lab_sas acme-ipsec)" 1
@@ -401,7 +416,8 @@ tap_main setup test_hybrid_of_ecp_384_and_ml_kem_768_comes_up test_tshark_names_
     test_invalid_ke_payload_is_answered_with_the_right_group test_every_kind_of_identity \
     test_ecp_384_alone_is_refused_where_pq_is_required test_wrong_psk test_unknown_identity_looks_the_same_on_the_wire \
     test_unacceptable_proposal test_unacceptable_child_proposal_leaves_no_child test_last_failure_is_shown \
-    test_dead_peer_detection_of_the_customer_is_answered test_delete_by_the_customer \
+    test_dead_peer_detection_of_the_customer_is_answered test_rekeys_of_both_kinds_by_the_customer \
+    test_delete_by_the_customer \
     test_customer_that_lost_its_state_comes_back test_datagram_to_an_address_that_is_no_endpoint_is_ignored \
     test_garbage_on_the_ike_ports_is_survived test_pq_prefer_takes_both \
     test_reset_deletes_and_the_customer_may_come_back test_reload_leaves_running_sas_alone \
