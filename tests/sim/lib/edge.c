@@ -11,6 +11,8 @@ static void note(void *ctx, const struct log_event *event)
     for (size_t i = 0; i < event->n_fields; i++)
         if (!strcmp(event->fields[i].key, "reason"))
             snprintf(e->reason, sizeof e->reason, "%s", event->fields[i].str);
+    if (getenv("SIM_TRACE"))
+        fprintf(stderr, "# %9.3f edge: %s %s\n", (double)(event->now / NS_PER_MS) / 1e3, e->event, e->reason);
 }
 
 struct tunnel_policy edge_tunnel(void)

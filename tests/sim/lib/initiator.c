@@ -27,6 +27,8 @@ void initiator_wish_default(struct initiator_wish *ret)
         .ts_local = any_ts(),
         .ts_remote = any_ts(),
         .natd = true,
+        .ni_first = -1,
+        .nr_first = -1,
         .datagram = 1280,
         .retransmit = NS_PER_S / 2,
         .tries = 13,
@@ -146,7 +148,8 @@ struct initiator_sa *initiator_current(const struct initiator *i)
     struct initiator_sa *best = NULL;
     for (size_t k = 0; k < i->n_sas; k++) {
         struct initiator_sa *sa = i->sa[k];
-        if (sa->stage == STAGE_UP && !sa->closing && !sa->replaced && (!best || sa->born >= best->born))
+        if (sa->stage == STAGE_UP && !sa->closing && !sa->replaced && !sa->redundant &&
+            (!best || sa->born >= best->born))
             best = sa;
     }
     return best;
@@ -324,12 +327,12 @@ static void start(struct initiator *i, struct initiator_sa *sa, struct initiator
     const struct initiator_child *child = job.spi_in ? initiator_child(i, job.spi_in) : NULL;
     switch (job.type) {
     case JOB_CHILD_REKEY: /* pointless when they are at it, or it is over */
-        if (child && !child->deleting && !child->replaced && !child->theirs.made)
+        if (child && !child->deleting && !child->replaced && !child->theirs)
             initiator_child_start(i, sa, job);
         break;
     case JOB_CHILD_NEW: initiator_child_start(i, sa, job); break;
     case JOB_IKE_REKEY:
-        if (!sa->attempt.made && !sa->replaced && !sa->closing)
+        if (!sa->attempted && !sa->replaced && !sa->closing)
             initiator_ike_start(i, sa, job);
         break;
     case JOB_CHILD_DELETE:
@@ -415,6 +418,9 @@ void initiator_tick(struct initiator *i, uint64_t now)
         }
         repeat(i, sa);
     }
+    for (size_t k = 0; k < i->n_sas; k++)
+        if (i->sa[k]->redundant && i->sa[k]->redundant <= now && i->sa[k]->stage == STAGE_UP)
+            initiator_sa_close(i, i->sa[k]);
     bury(i, CLOSED_LINGER);
     run_jobs(i);
 }
@@ -425,6 +431,9 @@ uint64_t initiator_deadline(const struct initiator *i)
     for (size_t k = 0; k < i->n_sas; k++)
         if (i->sa[k]->own.job.type != JOB_NONE && i->sa[k]->own.at < at)
             at = i->sa[k]->own.at;
+    for (size_t k = 0; k < i->n_sas; k++)
+        if (i->sa[k]->redundant && i->sa[k]->stage == STAGE_UP && i->sa[k]->redundant < at)
+            at = i->sa[k]->redundant;
     for (size_t k = 0; k < i->n_jobs; k++)
         if (i->job[k].at > i->now && i->job[k].at < at)
             at = i->job[k].at;
@@ -482,8 +491,11 @@ static void take_request(struct initiator *i, struct initiator_sa *sa)
     default: fail_msg("the engine sent a request of exchange %u", asked.exchange);
     }
     answer(i, sa, &asked, &iw);
-    if (kill)
-        initiator_sa_failed(i, sa);
+    if (!kill)
+        return;
+    if (sa->their_new && !sa->replaced) /* they have rekeyed it, and did not see that we would, too (RFC 7296 2.8.2) */
+        initiator_inherit(i, sa, sa->their_new);
+    initiator_sa_failed(i, sa);
 }
 
 static void take_informational(struct initiator *i, struct initiator_sa *sa)

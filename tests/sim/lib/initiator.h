@@ -14,6 +14,7 @@
 #define INITIATOR_JOBS 128
 #define INITIATOR_OUT 1024
 #define INITIATOR_NONCE 256
+#define INITIATOR_REDUNDANT (60 * NS_PER_S)
 
 /* ---- who it is and what it wants; a test may change any of it between two calls */
 struct initiator_wish {
@@ -24,6 +25,8 @@ struct initiator_wish {
     uint16_t ke_guess; /* method of the first KE payload if it is not the suite's */
     struct ts ts_local, ts_remote;
     bool initial_contact, full_transcript, no_fragmentation, no_intermediate, natd;
+    int ni_first,
+        nr_first;        /* first octet of the nonces of CREATE_CHILD_SA, to decide collisions; negative: by chance */
     bool stay;           /* connect again when the other side seems gone */
     size_t datagram;     /* IP datagrams of at most this size */
     uint64_t retransmit; /* first interval; doubles up to 16 s */
@@ -59,6 +62,13 @@ struct initiator_job {
     uint64_t at;     /* not before */
 };
 
+/* One side's attempt to replace something, for the comparison of RFC 7296 2.8.1. */
+struct initiator_attempt {
+    bool made; /* nonces are known */
+    uint8_t lowest[INITIATOR_NONCE];
+    size_t n;
+};
+
 /* One CREATE_CHILD_SA with its follow-ups, from either side. */
 struct initiator_exchange {
     bool ours, ike;
@@ -74,13 +84,7 @@ struct initiator_exchange {
     uint8_t link[64]; /* what the next IKE_FOLLOWUP_KE has to carry */
     size_t n_link;
     struct ts ts_local, ts_remote;
-};
-
-/* One side's attempt to replace something, for the comparison of RFC 7296 2.8.1. */
-struct initiator_attempt {
-    bool made; /* nonces are known */
-    uint8_t lowest[INITIATOR_NONCE];
-    size_t n;
+    struct initiator_attempt rival; /* ours: they rekey the same at the same time */
 };
 
 struct initiator_child {
@@ -90,9 +94,9 @@ struct initiator_child {
     struct ts ts_local, ts_remote;
     uint8_t key_in[ESP_KEYMAT_MAX], key_out[ESP_KEYMAT_MAX];
     size_t key_len;
-    bool deleting;                   /* our Delete is wanted or on its way */
-    bool replaced;                   /* a newer one is there: whoever made it deletes this one */
-    struct initiator_attempt theirs; /* their attempt to rekey it */
+    bool deleting; /* our Delete is wanted or on its way */
+    bool replaced; /* a newer one is there: whoever made it deletes this one */
+    bool theirs;   /* they have begun to rekey it */
 };
 
 enum initiator_stage { STAGE_INIT, STAGE_KEYS, STAGE_AUTH, STAGE_UP, STAGE_CLOSED };
@@ -126,10 +130,11 @@ struct initiator_sa {
     struct parcel answer; /* to mid_in - 1 */
     struct initiator_initial *initial;
     struct initiator_exchange *ours, *theirs;
-    bool closing;                     /* our Delete is wanted or on its way */
-    bool replaced;                    /* rekeyed; whoever did it deletes this one */
-    struct initiator_attempt attempt; /* their attempt to rekey it */
+    bool closing;   /* our Delete is wanted or on its way */
+    bool replaced;  /* rekeyed; whoever did it deletes this one */
+    bool attempted; /* they have begun to rekey it */
     struct initiator_sa *their_new;
+    uint64_t redundant; /* they will delete it, and if they do not, it goes at that time; 0: it is not */
     uint64_t born, closed;
 };
 
@@ -203,6 +208,7 @@ void initiator_auth_start(struct initiator *i, struct initiator_sa *sa);
 void initiator_auth_response(struct initiator *i, struct initiator_sa *sa);
 
 void initiator_exchange_free(struct initiator_exchange *x);
+void initiator_nonce(struct initiator *i, int first, uint8_t ret[32]);
 void initiator_child_start(struct initiator *i, struct initiator_sa *sa, struct initiator_job job);
 void initiator_ike_start(struct initiator *i, struct initiator_sa *sa, struct initiator_job job);
 void initiator_create_response(struct initiator *i, struct initiator_sa *sa);

@@ -141,7 +141,9 @@ static void completed(struct initiator *i, struct initiator_sa *sa)
     sa->theirs = NULL;
     if (x->ike) {
         sa->their_new = initiator_make_sa(i, sa, x);
-        if (!(ours && sa->ours->ike) && !sa->closing && !sa->replaced)
+        if (sa->closing || sa->replaced) /* ours has won meanwhile */
+            sa->their_new->redundant = i->now + INITIATOR_REDUNDANT;
+        else if (!(ours && sa->ours->ike))
             initiator_inherit(i, sa, sa->their_new);
     } else {
         initiator_make_child(i, sa, x);
@@ -194,7 +196,7 @@ static void accept(struct initiator *i, struct initiator_sa *sa, const struct in
     sa->theirs = theirs;
     write_sa(i, theirs, c, iw);
     theirs->n_nr = 32;
-    rng_fill(i->rng, theirs->nr, theirs->n_nr);
+    initiator_nonce(i, i->wish.nr_first, theirs->nr);
     ike_write_nonce(iw, span_of(theirs->nr, theirs->n_nr));
     if (theirs->suite.ke)
         answer_ke(i, theirs, ke, iw);
@@ -203,10 +205,13 @@ static void accept(struct initiator *i, struct initiator_sa *sa, const struct in
         initiator_write_ts(iw, PAYLOAD_TSR, &theirs->ts_local);
     }
     struct initiator_child *old = theirs->old ? initiator_child(i, theirs->old) : NULL;
+    struct initiator_exchange *ours = sa->ours;
     if (theirs->ike)
-        sa->attempt = initiator_attempt(theirs);
+        sa->attempted = true;
     else if (old)
-        old->theirs = initiator_attempt(theirs);
+        old->theirs = true;
+    if (ours && ours->ike == theirs->ike && ours->old == theirs->old && (ours->ike || ours->old))
+        ours->rival = initiator_attempt(theirs);
     if (theirs->suite.addke[0])
         write_link(i, theirs, iw);
     else
@@ -239,6 +244,10 @@ void initiator_create_request(struct initiator *i, struct initiator_sa *sa, stru
     struct initiator_child *old = rekeys ? rekeyed(i, sa, &rekey) : NULL;
     struct span nonce = ike_chain_find(&p->chain, PAYLOAD_NONCE)->body;
 
+    if (rekeys && !old && sa->ours) { /* it may be what our own exchange makes: its answer was overtaken */
+        refuse(i, iw, N_TEMPORARY_FAILURE, span_of(NULL, 0));
+        return;
+    }
     if (rekeys && !old) { /* RFC 7296 2.25: the SPI as it came */
         *iw = initiator_begin(i);
         ike_write_notify(iw, PROTO_ESP, rekey.spi, N_CHILD_SA_NOT_FOUND, span_of(NULL, 0));

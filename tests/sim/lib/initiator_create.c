@@ -14,6 +14,13 @@ void initiator_exchange_free(struct initiator_exchange *x)
     free(x);
 }
 
+void initiator_nonce(struct initiator *i, int first, uint8_t ret[32])
+{
+    rng_fill(i->rng, ret, 32);
+    if (first >= 0)
+        ret[0] = (uint8_t)first;
+}
+
 /* ---- requests */
 
 static struct initiator_exchange *begin(struct initiator *i, struct initiator_sa *sa, bool ike)
@@ -25,7 +32,7 @@ static struct initiator_exchange *begin(struct initiator *i, struct initiator_sa
     x->ours = true;
     x->ike = ike;
     x->n_ni = 32;
-    rng_fill(i->rng, x->ni, x->n_ni);
+    initiator_nonce(i, i->wish.ni_first, x->ni);
     x->suite = ike ? i->wish.ike : i->wish.esp;
     return x;
 }
@@ -162,10 +169,10 @@ struct initiator_attempt initiator_attempt(const struct initiator_exchange *x)
     return a;
 }
 
-static bool ours_loses(const struct initiator_exchange *x, const struct initiator_attempt *theirs)
+static bool ours_loses(const struct initiator_exchange *x)
 {
     struct initiator_attempt ours = initiator_attempt(x);
-    return theirs->made && compare(ours.lowest, ours.n, theirs->lowest, theirs->n) < 0;
+    return x->rival.made && compare(ours.lowest, ours.n, x->rival.lowest, x->rival.n) < 0;
 }
 
 static void delete_child(struct initiator *i, struct initiator_child *child)
@@ -177,14 +184,13 @@ static void delete_child(struct initiator *i, struct initiator_child *child)
 static void child_through(struct initiator *i, struct initiator_sa *sa, struct initiator_exchange *x)
 {
     uint32_t spi_in = initiator_make_child(i, sa, x)->spi_in;
-    struct initiator_child *old = x->old ? initiator_child(i, x->old) : NULL;
-    if (!old)
-        return; /* a new one, or they deleted the old one meanwhile */
-    i->collisions += old->theirs.made;
-    if (ours_loses(x, &old->theirs)) {
-        old->replaced = true;
+    struct initiator_child *old = x->old ? initiator_child(i, x->old) : NULL; /* they may have deleted it meanwhile */
+    i->collisions += x->rival.made;
+    if (ours_loses(x)) {
+        if (old)
+            old->replaced = true;
         delete_child(i, initiator_child(i, spi_in));
-    } else {
+    } else if (old) {
         delete_child(i, old);
     }
 }
@@ -206,15 +212,17 @@ static void delete_ike(struct initiator *i, struct initiator_sa *sa)
 static void ike_through(struct initiator *i, struct initiator_sa *sa, struct initiator_exchange *x)
 {
     struct initiator_sa *fresh = initiator_make_sa(i, sa, x);
-    i->collisions += sa->attempt.made;
-    if (ours_loses(x, &sa->attempt)) {
+    i->collisions += x->rival.made;
+    if (ours_loses(x)) {
         if (sa->their_new) /* else their follow-ups are still to come */
             initiator_inherit(i, sa, sa->their_new);
         delete_ike(i, fresh);
-    } else {
-        initiator_inherit(i, sa, fresh);
-        delete_ike(i, sa);
+        return;
     }
+    if (sa->their_new)
+        sa->their_new->redundant = i->now + INITIATOR_REDUNDANT;
+    initiator_inherit(i, sa, fresh);
+    delete_ike(i, sa);
 }
 
 /* ---- responses */

@@ -73,6 +73,17 @@ void sim_rebind(struct sim *s, struct sim_peer *p)
 
 /* ---- the network */
 
+/* SIM_TRACE: everything that is sent, and what became of it. */
+static void trace(const struct sim *s, const struct sim_flight *f, const char *fate)
+{
+    struct ike_header h;
+    if (!getenv("SIM_TRACE") || ike_header_read(buf_span(&f->bytes), &h) != RC_OK)
+        return;
+    fprintf(stderr, "# %9.3f %s %s %s %u, SA %016llx %s\n", (double)(s->e->now / NS_PER_MS) / 1e3,
+            f->to_edge ? "peer >" : "edge >", ike_exchange_name(h.exchange),
+            h.flags & IKE_FLAG_RESPONSE ? "response" : "request", h.mid, (unsigned long long)h.spi_i, fate);
+}
+
 static void fly(struct sim *s, const struct sim_flight *f, uint64_t more)
 {
     if (s->n_flights == s->max_flights) {
@@ -92,9 +103,11 @@ static void post(struct sim *s, const struct sim_flight *f)
     enum sim_fate fate = s->fate ? s->fate(s, f) : FATE_DICE;
     if (fate == FATE_LOSE || sim_dice(s, 100) < s->net.loss) {
         s->lost++;
+        trace(s, f, "lost");
         return;
     }
     bool late = fate == FATE_LATE || sim_dice(s, 100) < s->net.late;
+    trace(s, f, late ? "late" : "");
     fly(s, f, late ? NS_PER_S + sim_dice(s, 10 * NS_PER_S) : 0);
     while (sim_dice(s, 100) < s->net.twice)
         fly(s, f, sim_dice(s, 3 * NS_PER_S));
