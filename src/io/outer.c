@@ -1,12 +1,13 @@
 /* The sockets towards the Internet: opening, options, what a reload changes, counters.
  *
- * One wildcard socket per family and per protocol or port. A socket both receives and sends; do-not-fragment is switched by a
+ * One wildcard socket per family and per protocol or port, two on port 4500. A socket both receives and sends; do-not-fragment is switched by a
  * socket option just before a run of packets that need the other setting (outer_send.c). No IP_RECVERR anywhere: with it, an
  * ICMP error about one peer would fail the next send to another, and anybody can forge such an error. */
 #include "outer.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
 #include <stdio.h>
@@ -28,6 +29,7 @@ static const struct {
     [OUTER_ESP] = {"raw ESP", SOCK_RAW, {IPPROTO_ESP, IPPROTO_ESP}, BUFFER_BULK, false},
     [OUTER_ICMP] = {"raw ICMP", SOCK_RAW, {IPPROTO_ICMP, IPPROTO_ICMPV6}, 1 << 20, false},
     [OUTER_IKE] = {"UDP", SOCK_DGRAM, {IPPROTO_UDP, IPPROTO_UDP}, BUFFER_IKE, true},
+    [OUTER_NATT_IKE] = {"UDP", SOCK_DGRAM, {IPPROTO_UDP, IPPROTO_UDP}, BUFFER_IKE, true},
     [OUTER_NATT] = {"UDP", SOCK_DGRAM, {IPPROTO_UDP, IPPROTO_UDP}, BUFFER_BULK, false},
 };
 
@@ -62,7 +64,8 @@ static bool ask_for_details(int fd, enum outer_kind kind, unsigned family)
         return set_int(fd, IPPROTO_IP, IP_PKTINFO, 1) && set_int(fd, IPPROTO_IP, IP_RECVTOS, 1) &&
                set_int(fd, IPPROTO_IP, IP_RECVTTL, 1);
     return set_int(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1) && set_int(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1) &&
-           set_int(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1) && set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+           set_int(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1) &&
+           (kind < OUTER_IKE || set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)); /* raw sockets are, and refuse it */
 }
 
 /* Only what tells of a tunnel's path: destination unreachable (with "fragmentation needed") and IPv6's packet too big; time
@@ -79,6 +82,25 @@ static bool filter_icmp(int fd, unsigned family)
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
         filter.data[wanted[i] / 32] &= ~(1u << wanted[i] % 32);
     return setsockopt(fd, IPPROTO_ICMPV6, ICMPV6_FILTER, &filter, sizeof filter) == 0;
+}
+
+/* Port 4500: the first socket bound (number 0) gets what begins with the marker, IKE, and what is too short to tell; the other
+ * all ESP (RFC 3948 2.2). Coalescing is asked for on both: the kernel decides on it before it has chosen between them. A run that
+ * begins with one kind may hold the other too, so both sockets take both. */
+static bool share_port(int fd, enum outer_kind kind)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), /* of the UDP payload; where there is less, the result is 0 */
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, 1),
+    };
+    struct sock_fprog program = {.len = ARRAY_LEN(code), .filter = code};
+    if (!set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1) || !set_int(fd, IPPROTO_UDP, UDP_GRO, 1))
+        return false;
+    return kind !=
+               OUTER_NATT_IKE || /* the program is the group's; a socket that brings one may found a group, not join it */
+           setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program) == 0;
 }
 
 static void size_buffers(int fd, int size)
@@ -114,6 +136,9 @@ static enum rc set_options(const struct io_outer *o, const struct outer_socket *
         return io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "options of the %s socket", kinds[s->kind].name);
     if (s->kind == OUTER_ICMP && !filter_icmp(fd, s->family))
         return io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "type filter of the ICMP socket");
+    if (s->kind >= OUTER_NATT_IKE && !share_port(fd, s->kind))
+        return io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "splitting UDP port %u between IKE and ESP",
+                             outer_port(o, s->kind));
     if (o->config.mark && !set_int(fd, SOL_SOCKET, SO_MARK, (int)o->config.mark))
         return io_fail_errno(ret_error, RC_AUTH, errno, "outer.mark %u (%s)", o->config.mark, IO_REMEDY_PRIVILEGE);
     if (device && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device)) < 0)
@@ -138,6 +163,8 @@ static enum rc socket_open(struct io_outer *o, struct outer_socket *s, struct io
         rc = bind_port(fd, s->family, port, ret_error);
     if (rc == RC_OK) {
         s->df = OUTER_DF_UNSET;
+        s->apart = false;
+        s->run_length = 1;
         s->watch = (struct io_watch){
             .fd = fd, .events = IO_READ, .urgent = kinds[s->kind].urgent, .ready = outer_socket_ready, .ctx = s};
         rc = io_loop_watch(o->loop, &s->watch, ret_error);
@@ -167,6 +194,7 @@ static bool is_wanted(const struct io_outer_want *want, enum outer_kind kind, un
     case OUTER_GRE: return present && want->gre;
     case OUTER_ESP:
     case OUTER_IKE:
+    case OUTER_NATT_IKE:
     case OUTER_NATT: return present && want->ipsec;
     case OUTER_ICMP: return present && (want->gre || want->ipsec);
     case OUTER_KINDS: break;

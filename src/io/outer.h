@@ -6,7 +6,13 @@
 
 #include <netinet/in.h>
 
-enum outer_kind { OUTER_GRE, OUTER_ESP, OUTER_ICMP, OUTER_IKE, OUTER_NATT, OUTER_KINDS };
+#ifndef UDP_GRO /* linux/udp.h, which does not go with the C library's headers */
+#define UDP_SEGMENT 103
+#define UDP_GRO 104
+#endif
+
+/* Port 4500 has two sockets: IKE has a queue of its own, which no amount of ESP fills. */
+enum outer_kind { OUTER_GRE, OUTER_ESP, OUTER_ICMP, OUTER_IKE, OUTER_NATT_IKE, OUTER_NATT, OUTER_KINDS };
 enum { OUTER_V4, OUTER_V6, OUTER_FAMILIES };
 
 /* What the kernel is to do when a packet exceeds the path: our own datapath knows the path's MTU, the kernel's idea of it comes
@@ -23,6 +29,9 @@ struct outer_socket {
     enum outer_kind kind;
     unsigned family;  /* OUTER_V4, OUTER_V6 */
     enum outer_df df; /* as the socket's option stands */
+    bool apart;       /* the device cannot segment: no runs */
+    /* Of the latest coalesced datagrams (UDP_GRO); the next ones most likely look the same. */
+    uint32_t run_size, run_length; /* octets of a segment; segments */
 };
 
 union outer_sockaddr {
@@ -34,10 +43,11 @@ union outer_sockaddr {
 /* Room for the control messages of either direction: packet info, TOS or class, TTL or hop limit. */
 #define OUTER_CONTROL_MAX 128
 
+#define OUTER_SLOTS (2 * PKT_BATCH)
 struct outer_receiver {
-    struct pkt *slot[PKT_BATCH]; /* buffers lent to the kernel */
-    uint8_t *spill;              /* PKT_BATCH areas of PKT_LARGE, for what exceeds a small buffer; touched only then */
-    size_t last_endpoint;        /* where the last match was */
+    struct pkt *slot[OUTER_SLOTS]; /* buffers lent to the kernel */
+    uint8_t *spill;                /* PKT_BATCH areas of PKT_LARGE, for what exceeds the slots; touched only then */
+    size_t last_endpoint;          /* where the last match was */
 };
 
 struct io_outer {
@@ -51,7 +61,7 @@ struct io_outer {
 
 static inline uint16_t outer_port(const struct io_outer *o, enum outer_kind kind)
 {
-    return kind == OUTER_IKE ? o->config.ike_port : kind == OUTER_NATT ? o->config.natt_port : 0;
+    return kind < OUTER_IKE ? 0 : kind == OUTER_IKE ? o->config.ike_port : o->config.natt_port;
 }
 
 /* Only raw IPv4 sockets deliver the IP header; all others tell of it in control messages. */

@@ -12,9 +12,14 @@
 
 struct batch { /* what one recvmmsg() fills */
     struct mmsghdr m[PKT_BATCH];
-    struct iovec iov[PKT_BATCH][2];
+    struct iovec iov[OUTER_SLOTS + PKT_BATCH];
     union outer_sockaddr from[PKT_BATCH];
     _Alignas(struct cmsghdr) uint8_t control[PKT_BATCH][OUTER_CONTROL_MAX];
+    /* of this call; each message has `slots` buffers of `size` octets, and the spill area behind them */
+    size_t n, slots, size, front;
+    size_t run_length, run_size; /* the longest coalesced message: its segments, their octets */
+    struct pkt *bulk[PKT_BATCH]; /* on their way to dp */
+    size_t n_bulk;
 };
 
 enum rc outer_receiver_init(struct io_outer *o, struct io_error *ret_error)
@@ -29,7 +34,7 @@ enum rc outer_receiver_init(struct io_outer *o, struct io_error *ret_error)
 
 void outer_receiver_clear(struct io_outer *o)
 {
-    for (size_t i = 0; i < PKT_BATCH; i++) {
+    for (size_t i = 0; i < OUTER_SLOTS; i++) {
         pkt_put(o->config.pool, o->receiver.slot[i]);
         o->receiver.slot[i] = NULL;
     }
@@ -38,29 +43,41 @@ void outer_receiver_clear(struct io_outer *o)
     o->receiver.spill = NULL;
 }
 
-/* A raw IPv4 socket delivers the IP header too: without options it comes to lie in the headroom, the payload at its place. */
-static size_t header_room(const struct outer_socket *s)
+/* The buffers of message i; false: no more are free. */
+static bool prepare_message(struct io_outer *o, struct batch *b, size_t i)
 {
-    return outer_has_header(s->kind, s->family) ? IPV4_HEADER_MIN : 0;
+    struct iovec *iov = b->iov + i * (b->slots + 1);
+    for (size_t k = 0; k < b->slots; k++) {
+        struct pkt **slot = &o->receiver.slot[i * b->slots + k];
+        if (!*slot && !(*slot = pkt_get(o->config.pool, false)))
+            return false;
+        iov[k] = (struct iovec){.iov_base = (*slot)->data - b->front, .iov_len = b->size};
+    }
+    iov[b->slots] = (struct iovec){.iov_base = o->receiver.spill + i * PKT_LARGE, .iov_len = PKT_LARGE};
+    b->m[i] = (struct mmsghdr){.msg_hdr = {.msg_name = &b->from[i],
+                                           .msg_namelen = sizeof b->from[i],
+                                           .msg_iov = iov,
+                                           .msg_iovlen = b->slots + 1,
+                                           .msg_control = b->control[i],
+                                           .msg_controllen = OUTER_CONTROL_MAX}};
+    return true;
 }
 
-static size_t prepare(struct io_outer *o, const struct outer_socket *s, struct batch *b)
+/* A coalesced datagram is laid out over as many buffers as the latest one had segments, each as long as a segment: when it looks
+ * the same, the kernel's copy has split it. A raw IPv4 socket delivers the IP header too: without options it comes to lie in the
+ * headroom, the payload at its place. */
+static void prepare(struct io_outer *o, const struct outer_socket *s, struct batch *b)
 {
-    size_t n = 0, front = header_room(s);
-    for (; n < PKT_BATCH; n++) {
-        struct pkt **slot = &o->receiver.slot[n];
-        if (!*slot && !(*slot = pkt_get(o->config.pool, false)))
-            break;
-        b->iov[n][0] = (struct iovec){.iov_base = (*slot)->data - front, .iov_len = front + PKT_SMALL};
-        b->iov[n][1] = (struct iovec){.iov_base = o->receiver.spill + n * PKT_LARGE, .iov_len = PKT_LARGE};
-        b->m[n] = (struct mmsghdr){.msg_hdr = {.msg_name = &b->from[n],
-                                               .msg_namelen = sizeof b->from[n],
-                                               .msg_iov = b->iov[n],
-                                               .msg_iovlen = 2,
-                                               .msg_control = b->control[n],
-                                               .msg_controllen = OUTER_CONTROL_MAX}};
-    }
-    return n;
+    bool run = s->run_length > 1 && s->run_size <= PKT_SMALL;
+    b->front = outer_has_header(s->kind, s->family) ? IPV4_HEADER_MIN : 0;
+    b->slots = run ? s->run_length : 1;
+    b->size = run ? s->run_size : b->front + PKT_SMALL;
+    b->n_bulk = 0;
+    b->run_length = 1;
+    b->run_size = 0;
+    size_t most = run ? OUTER_SLOTS / b->slots : PKT_BATCH;
+    for (b->n = 0; b->n < most && prepare_message(o, b, b->n); b->n++)
+        ;
 }
 
 /* No buffer is free: the packets are lost either way; left in the socket they would wake us without end. */
@@ -84,8 +101,8 @@ static uint16_t port_of(const union outer_sockaddr *sa)
     return ntohs(sa->sa.sa_family == AF_INET ? sa->v4.sin_port : sa->v6.sin6_port);
 }
 
-/* Destination, traffic class and TTL from the control messages. */
-static bool read_details(struct msghdr *h, struct pkt_outer *ret)
+/* Destination, traffic class, TTL and size of coalesced segments (0: none) from the control messages. */
+static bool read_details(struct msghdr *h, struct pkt_outer *ret, size_t *ret_segment)
 {
     bool found = false;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c)) {
@@ -102,6 +119,10 @@ static bool read_details(struct msghdr *h, struct pkt_outer *ret)
             found = true;
         } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
             ret->tos = *CMSG_DATA(c);
+        } else if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO) {
+            int value;
+            memcpy(&value, CMSG_DATA(c), sizeof value);
+            *ret_segment = value > 0 ? (size_t)value : 0;
         } else if (c->cmsg_level == IPPROTO_IP || c->cmsg_level == IPPROTO_IPV6) {
             int value;
             memcpy(&value, CMSG_DATA(c), sizeof value);
@@ -147,45 +168,16 @@ static bool is_endpoint(struct io_outer *o, const struct addr *a)
     return false;
 }
 
-/* The i-th message of the batch as a packet with `outer` filled, or NULL and a count. */
-static struct pkt *take(struct outer_socket *s, struct batch *b, size_t i)
+/* n octets of message i, from offset `at`, as a packet; NULL: no buffer is free. `whole`: the slots hold one segment each. */
+static struct pkt *cut(struct io_outer *o, struct batch *b, size_t i, size_t at, size_t n, bool whole)
 {
-    struct io_outer *o = s->outer;
-    struct msghdr *h = &b->m[i].msg_hdr;
-    size_t len = b->m[i].msg_len, front = header_room(s);
-    struct pkt *p = o->receiver.slot[i];
-    enum io_outer_count drop = IO_OUTER_COUNT_END;
-
-    if (h->msg_flags & MSG_TRUNC || len > PKT_LARGE) {
-        o->counts[IO_OUTER_COUNT_DROP_TRUNCATED]++;
-        return NULL; /* the slot keeps its buffer */
-    }
-    if (len > b->iov[i][0].iov_len) {
-        p = pieces_join(o->config.pool, b->iov[i], len, front);
-        if (!p) {
-            o->counts[IO_OUTER_COUNT_DROP_POOL]++;
-            return NULL;
-        }
-    } else {
-        o->receiver.slot[i] = NULL;
-        p->data -= front;
-        p->len = (uint32_t)len;
-    }
-    if (front ? !strip_ipv4(p) : !read_details(h, &p->outer))
-        drop = IO_OUTER_COUNT_DROP_HEADER;
-    else if (!is_endpoint(o, &p->outer.dst))
-        drop = IO_OUTER_COUNT_DROP_DESTINATION;
-    if (drop != IO_OUTER_COUNT_END) {
-        o->counts[drop]++;
-        pkt_put(o->config.pool, p);
-        return NULL;
-    }
-    if (!front)
-        p->outer.src = address_of(&b->from[i]);
-    if (outer_port(o, s->kind)) {
-        p->outer.sport = port_of(&b->from[i]);
-        p->outer.dport = outer_port(o, s->kind);
-    }
+    size_t k = at / b->size;
+    if (!whole || k >= b->slots)
+        return pieces_join(o->config.pool, b->m[i].msg_hdr.msg_iov, at, n, b->front);
+    struct pkt **slot = &o->receiver.slot[i * b->slots + k], *p = *slot;
+    *slot = NULL;
+    p->data -= b->front;
+    p->len = (uint32_t)n;
     return p;
 }
 
@@ -219,41 +211,125 @@ static void give_datagram(struct io_outer *o, struct pkt *p)
     pkt_put(o->config.pool, p);
 }
 
-/* One batch per wake-up: the loop serves its urgent watches between two batches, so bulk traffic never starves IKE. Within a
- * batch of port 4500, IKE goes first as well. */
-void outer_socket_ready(void *ctx, unsigned events)
+static void flush(struct io_outer *o, struct batch *b)
+{
+    if (b->n_bulk)
+        o->config.packets(o->config.ctx, b->bulk, b->n_bulk);
+    b->n_bulk = 0;
+}
+
+/* One packet, its outer header read: IKE at once, the rest in batches. */
+static void give(struct outer_socket *s, struct batch *b, struct pkt *p)
 {
     static const uint8_t from[OUTER_KINDS] = {[OUTER_GRE] = PKT_FROM_GRE,
                                               [OUTER_ESP] = PKT_FROM_ESP,
                                               [OUTER_ICMP] = PKT_FROM_ICMP,
+                                              [OUTER_NATT_IKE] = PKT_FROM_NATT,
                                               [OUTER_NATT] = PKT_FROM_NATT};
+    struct io_outer *o = s->outer;
+    p->from = from[s->kind];
+    if (s->kind == OUTER_IKE || (s->kind >= OUTER_NATT_IKE && split_natt(o, &p)))
+        give_datagram(o, p);
+    else if (p) {
+        b->bulk[b->n_bulk++] = p;
+        if (b->n_bulk == PKT_BATCH)
+            flush(o, b);
+    }
+}
+
+/* What message i says of all its packets. False: not for us, and counted. */
+static bool read_message(struct outer_socket *s, struct batch *b, size_t i, struct pkt_outer *ret, size_t *ret_segment)
+{
+    struct io_outer *o = s->outer;
+    struct msghdr *h = &b->m[i].msg_hdr;
+    enum io_outer_count drop = IO_OUTER_COUNT_END;
+    if (h->msg_flags & MSG_TRUNC || b->m[i].msg_len > PKT_LARGE)
+        drop = IO_OUTER_COUNT_DROP_TRUNCATED;
+    else if (b->front)
+        return true; /* the packet itself does */
+    else if (!read_details(h, ret, ret_segment))
+        drop = IO_OUTER_COUNT_DROP_HEADER;
+    else if (!is_endpoint(o, &ret->dst))
+        drop = IO_OUTER_COUNT_DROP_DESTINATION;
+    if (drop != IO_OUTER_COUNT_END) {
+        o->counts[drop]++;
+        return false;
+    }
+    ret->src = address_of(&b->from[i]);
+    if (outer_port(o, s->kind)) {
+        ret->sport = port_of(&b->from[i]);
+        ret->dport = outer_port(o, s->kind);
+    }
+    return true;
+}
+
+static bool read_header(struct io_outer *o, struct pkt *p)
+{
+    enum io_outer_count drop = IO_OUTER_COUNT_END;
+    if (!strip_ipv4(p))
+        drop = IO_OUTER_COUNT_DROP_HEADER;
+    else if (!is_endpoint(o, &p->outer.dst))
+        drop = IO_OUTER_COUNT_DROP_DESTINATION;
+    if (drop == IO_OUTER_COUNT_END)
+        return true;
+    o->counts[drop]++;
+    pkt_put(o->config.pool, p);
+    return false;
+}
+
+/* Message i: one packet, or segments of one size (the last may be shorter). */
+static void take(struct outer_socket *s, struct batch *b, size_t i)
+{
+    struct io_outer *o = s->outer;
+    struct pkt_outer outer = {0};
+    size_t len = b->m[i].msg_len, segment = 0, at = 0, n_packets = 0;
+    o->counts[IO_OUTER_COUNT_RECEIVED]++;
+    if (!read_message(s, b, i, &outer, &segment))
+        return; /* the slots keep their buffers */
+    bool whole = segment ? segment == b->size : len <= b->size;
+    do {
+        size_t n = segment && len - at > segment ? segment : len - at;
+        struct pkt *p = cut(o, b, i, at, n, whole);
+        at += n;
+        n_packets++;
+        if (!p) {
+            o->counts[IO_OUTER_COUNT_DROP_POOL]++;
+            continue;
+        }
+        if (!b->front)
+            p->outer = outer;
+        if (!b->front || read_header(o, p))
+            give(s, b, p);
+    } while (at < len);
+    o->counts[IO_OUTER_COUNT_RECEIVED] += n_packets - 1;
+    if (n_packets > b->run_length) {
+        b->run_length = n_packets < PKT_BATCH ? n_packets : PKT_BATCH;
+        b->run_size = segment;
+    }
+}
+
+/* One batch per wake-up: the loop serves its urgent watches between two batches, so bulk traffic never starves IKE. Within a
+ * batch of port 4500, IKE goes first as well. */
+void outer_socket_ready(void *ctx, unsigned events)
+{
     (void)events;
     struct outer_socket *s = ctx;
     struct io_outer *o = s->outer;
     struct batch b;
-    size_t slots = prepare(o, s, &b), n = 0;
-    if (slots == 0) {
+    prepare(o, s, &b);
+    if (b.n == 0) {
         discard(o, s);
         return;
     }
-    int got = recvmmsg(s->watch.fd, b.m, (unsigned)slots, MSG_DONTWAIT, NULL);
+    int got = recvmmsg(s->watch.fd, b.m, (unsigned)b.n, MSG_DONTWAIT, NULL);
     if (got < 0) {
         if (errno != EAGAIN && errno != EINTR)
             o->counts[IO_OUTER_COUNT_RECEIVE_ERROR]++;
         return;
     }
-    o->counts[IO_OUTER_COUNT_RECEIVED] += (unsigned)got;
-    struct pkt *bulk[PKT_BATCH];
-    for (size_t i = 0; i < (size_t)got; i++) {
-        struct pkt *p = take(s, &b, i);
-        if (!p)
-            continue;
-        p->from = from[s->kind];
-        if (s->kind == OUTER_IKE || (s->kind == OUTER_NATT && split_natt(o, &p)))
-            give_datagram(o, p);
-        else if (p)
-            bulk[n++] = p;
-    }
-    if (n)
-        o->config.packets(o->config.ctx, bulk, n);
+    for (size_t i = 0; i < (size_t)got; i++)
+        take(s, &b, i);
+    flush(o, &b);
+    s->run_length = (uint32_t)b.run_length;
+    s->run_size = (uint32_t)b.run_size;
 }

@@ -1,15 +1,17 @@
 /* Sending: packets grouped by socket and do-not-fragment, each group one sendmmsg(); nothing ever waits. The source address, the
- * traffic class and the TTL of each packet go along as control messages. */
+ * traffic class and the TTL of each packet go along as control messages. On port 4500, neighbours of one size and one outer header
+ * go as one message, which the kernel or the device cuts (UDP_SEGMENT): the kernel's work is done once per run. */
 #include "outer.h"
 
 #include <errno.h>
 #include <sys/socket.h>
 
 #define TTL_DEFAULT 64
+#define RUN_PACKETS 64   /* UDP_MAX_SEGMENTS of older kernels */
+#define RUN_OCTETS 65000 /* with its headers it is one IP packet until it is cut */
 
-struct message { /* what the kernel needs to know of one datagram */
+struct message { /* what the kernel needs to know of one datagram, or run of them */
     union outer_sockaddr to;
-    struct iovec iov[2];
     _Alignas(struct cmsghdr) uint8_t control[OUTER_CONTROL_MAX];
 };
 
@@ -23,12 +25,13 @@ static void add_control(struct msghdr *h, int level, int type, const void *value
     h->msg_controllen += CMSG_SPACE(n);
 }
 
-static void fill_header(struct msghdr *h, struct message *m, const struct pkt_outer *outer, uint16_t port)
+static void fill_header(struct msghdr *h, struct message *m, struct iovec *iov, const struct pkt_outer *outer,
+                        uint16_t port)
 {
     int tos = outer->tos, ttl = outer->ttl ? outer->ttl : TTL_DEFAULT;
     memset(&m->to, 0, sizeof m->to);
     memset(m->control, 0, sizeof m->control);
-    *h = (struct msghdr){.msg_name = &m->to, .msg_iov = m->iov, .msg_iovlen = 1, .msg_control = m->control};
+    *h = (struct msghdr){.msg_name = &m->to, .msg_iov = iov, .msg_iovlen = 1, .msg_control = m->control};
     if (outer->dst.family == 4) {
         struct in_pktinfo info = {0};
         memcpy(&info.ipi_spec_dst, outer->src.b, 4);
@@ -85,25 +88,37 @@ static void set_df(struct outer_socket *s, bool df)
         s->df = want;
 }
 
-/* Send all, skipping what the kernel refuses; a full socket buffer ends the run. Returns how many went out. */
-static size_t send_run(struct io_outer *o, struct outer_socket *s, struct mmsghdr *m, size_t n)
+struct outcome {
+    size_t done, sent; /* packets: no longer to be sent; of these, gone */
+    bool apart;        /* a run was refused */
+};
+
+/* Send, skipping what the kernel refuses; a full socket buffer ends it, and so does a run that is refused. */
+static void send_messages(struct io_outer *o, struct outer_socket *s, struct mmsghdr *m, const size_t *packets,
+                          size_t n, struct outcome *ret)
 {
-    size_t sent = 0;
     for (size_t at = 0; at < n;) {
         int r = sendmmsg(s->watch.fd, m + at, (unsigned)(n - at), MSG_DONTWAIT);
-        if (r > 0) {
-            at += (size_t)r;
-            sent += (size_t)r;
-        } else if (errno == EAGAIN) {
-            o->counts[IO_OUTER_COUNT_SEND_FULL] += n - at;
-            break;
-        } else if (errno != EINTR) {
-            count_refusal(o, errno);
-            at++;
+        int error = r > 0 ? 0 : errno;
+        for (; r > 0; r--, at++) {
+            ret->sent += packets[at];
+            ret->done += packets[at];
+        }
+        if (error == EAGAIN) {
+            for (; at < n; at++) {
+                o->counts[IO_OUTER_COUNT_SEND_FULL] += packets[at];
+                ret->done += packets[at];
+            }
+        } else if (error && error != EINTR) {
+            if (packets[at] > 1) {
+                s->apart |= error == EIO; /* no checksum offload on that device: so it will be the next time */
+                ret->apart = true;
+                return;
+            }
+            count_refusal(o, error);
+            ret->done += packets[at++];
         }
     }
-    o->counts[IO_OUTER_COUNT_SENT] += sent;
-    return sent;
 }
 
 /* ---- packets of the datapath */
@@ -127,20 +142,60 @@ static uint8_t group_of(const struct io_outer *o, const struct pkt *p)
     return (uint8_t)((kind * OUTER_FAMILIES + family) * 2 + p->outer.df);
 }
 
-static size_t send_group(struct io_outer *o, struct pkt *const *v, const uint8_t *group, size_t n, uint8_t which)
+static bool same_header(const struct pkt_outer *a, const struct pkt_outer *b)
+{
+    return a->tos == b->tos && a->ttl == b->ttl && a->dport == b->dport && addr_equal(&a->dst, &b->dst) &&
+           addr_equal(&a->src, &b->src);
+}
+
+/* How many of the n packets go as one message: all of one size, only the last may be shorter. */
+static size_t run_length(struct pkt *const *v, size_t n)
+{
+    uint32_t size = v[0]->len, octets = size;
+    size_t i = 1;
+    while (i < n && i < RUN_PACKETS && v[i - 1]->len == size && v[i]->len <= size && v[i]->len > 0 &&
+           octets + v[i]->len <= RUN_OCTETS && same_header(&v[0]->outer, &v[i]->outer))
+        octets += v[i++]->len;
+    return i;
+}
+
+/* Packets of one socket and one DF bit, in their order. */
+static size_t send_list(struct io_outer *o, struct outer_socket *s, struct pkt *const *v, size_t n)
 {
     struct mmsghdr m[PKT_BATCH];
     struct message messages[PKT_BATCH];
+    struct iovec iov[PKT_BATCH];
+    size_t packets[PKT_BATCH];
+    struct outcome outcome = {.apart = s->kind != OUTER_NATT || s->apart};
+    while (outcome.done < n) {
+        size_t count = 0;
+        for (size_t i = outcome.done; i < n; i += packets[count++]) {
+            struct msghdr *h = &m[count].msg_hdr;
+            fill_header(h, &messages[count], &iov[i], &v[i]->outer, s->kind == OUTER_NATT ? v[i]->outer.dport : 0);
+            packets[count] = outcome.apart ? 1 : run_length(v + i, n - i);
+            for (size_t k = i; k < i + packets[count]; k++)
+                iov[k] = (struct iovec){.iov_base = v[k]->data, .iov_len = v[k]->len};
+            h->msg_iovlen = packets[count];
+            uint16_t size = (uint16_t)v[i]->len;
+            if (packets[count] > 1)
+                add_control(h, IPPROTO_UDP, UDP_SEGMENT, &size, sizeof size);
+        }
+        send_messages(o, s, m, packets, count, &outcome);
+    }
+    o->counts[IO_OUTER_COUNT_SENT] += outcome.sent;
+    return outcome.sent;
+}
+
+static size_t send_group(struct io_outer *o, struct pkt *const *v, const uint8_t *group, size_t n, uint8_t which)
+{
     struct outer_socket *s = &o->sockets[which / 2 / OUTER_FAMILIES][which / 2 % OUTER_FAMILIES];
+    struct pkt *list[PKT_BATCH];
     size_t count = 0;
     for (size_t i = 0; i < n; i++)
-        if (group[i] == which) {
-            struct message *to = &messages[count];
-            to->iov[0] = (struct iovec){.iov_base = v[i]->data, .iov_len = v[i]->len};
-            fill_header(&m[count++].msg_hdr, to, &v[i]->outer, s->kind == OUTER_NATT ? v[i]->outer.dport : 0);
-        }
+        if (group[i] == which)
+            list[count++] = v[i];
     set_df(s, which & 1);
-    return send_run(o, s, m, count);
+    return send_list(o, s, list, count);
 }
 
 size_t io_outer_send(struct io_outer *o, struct pkt *const *v, size_t n)
@@ -171,7 +226,7 @@ void io_outer_send_datagram(struct io_outer *o, const struct path *path, bool ma
     static const uint8_t zeros[4]; /* RFC 3948 2.2 */
     /* DF=0: a large IKE message must arrive even where the path is narrow; IKE fragments itself when the peer can. */
     struct pkt_outer outer = {.src = path->local.addr, .dst = path->remote.addr};
-    enum outer_kind kind = path->local.port == o->config.natt_port ? OUTER_NATT : OUTER_IKE;
+    enum outer_kind kind = path->local.port == o->config.natt_port ? OUTER_NATT_IKE : OUTER_IKE;
     struct outer_socket *s = &o->sockets[kind][outer.dst.family == 4 ? OUTER_V4 : OUTER_V6];
     if (outer.dst.family == 0 || outer.src.family != outer.dst.family || s->watch.fd < 0) {
         o->counts[IO_OUTER_COUNT_SEND_ERROR]++;
@@ -179,12 +234,15 @@ void io_outer_send_datagram(struct io_outer *o, const struct path *path, bool ma
     }
     struct mmsghdr m;
     struct message message;
-    size_t pieces = 0;
+    struct iovec iov[2];
+    struct outcome outcome = {0};
+    size_t pieces = 0, packets = 1;
     if (marker)
-        message.iov[pieces++] = (struct iovec){.iov_base = (void *)zeros, .iov_len = sizeof zeros};
-    message.iov[pieces++] = (struct iovec){.iov_base = (void *)datagram.p, .iov_len = datagram.n};
-    fill_header(&m.msg_hdr, &message, &outer, path->remote.port);
+        iov[pieces++] = (struct iovec){.iov_base = (void *)zeros, .iov_len = sizeof zeros};
+    iov[pieces++] = (struct iovec){.iov_base = (void *)datagram.p, .iov_len = datagram.n};
+    fill_header(&m.msg_hdr, &message, iov, &outer, path->remote.port);
     m.msg_hdr.msg_iovlen = pieces;
     set_df(s, false);
-    send_run(o, s, &m, 1);
+    send_messages(o, s, &m, &packets, 1, &outcome);
+    o->counts[IO_OUTER_COUNT_SENT] += outcome.sent;
 }

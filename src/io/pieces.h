@@ -1,4 +1,4 @@
-/* A packet of more than PKT_SMALL octets, read into a small buffer and a spill area behind it. */
+/* Packets that were read into several buffers, one behind the other. */
 #ifndef ADIT_IO_PIECES_H
 #define ADIT_IO_PIECES_H
 
@@ -6,7 +6,8 @@
 
 #include <sys/uio.h>
 
-/* All `len` octets of the two pieces in one large packet, data `front` octets before its usual place. NULL: none is free. */
-struct pkt *pieces_join(struct pkt_pool *pool, const struct iovec piece[2], size_t len, size_t front);
+/* `len` octets of the pieces (there are so many), from offset `at`, in one packet, data `front` octets before its usual place.
+ * NULL: none is free. */
+struct pkt *pieces_join(struct pkt_pool *pool, const struct iovec *piece, size_t at, size_t len, size_t front);
 
 #endif
