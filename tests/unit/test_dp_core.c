@@ -323,7 +323,7 @@ static void all_ways_lost(void **state)
     world_route(w, EDGE, "10.1.0.0/16", FIRST, 100, 1);
     struct pkt *p = world_tun(w, EDGE, ip_packet("10.9.0.1", "10.1.0.1", IP_PROTO_UDP, 8));
     assert_dropped(w, EDGE, p, DP_REASON_NO_SA);
-    struct dp_tunnel_info a, b;
+    struct dp_tunnel_info a = {0}, b = {0};
     assert_true(dp_tunnel_info(w->dp[EDGE], IPSEC_TUNNEL, &a) && dp_tunnel_info(w->dp[EDGE], FIRST, &b));
     assert_int_equal(a.counters.drops[DP_REASON_NO_SA] + b.counters.drops[DP_REASON_NO_SA], 1);
 }

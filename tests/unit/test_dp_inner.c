@@ -378,7 +378,7 @@ static void keepalive_refused(void **state)
     struct pkt *p = keepalive(w, 0); /* off by default here */
     assert_dropped(w, EDGE, p, DP_REASON_KEEPALIVE);
     answer_keepalives(w, true);
-    struct span back = gre_packet(0, 0, 0, 0, hex(""));
+    struct span back = exact_copy(gre_packet(0, 0, 0, 0, hex("")));
     static const char *const pair[][2] = {{"192.0.2.2", "198.51.100.2"}, /* the wrong way round */
                                           {"198.51.100.2", "192.0.2.3"}, /* reflection to somebody else */
                                           {"198.51.100.3", "192.0.2.2"},
@@ -408,6 +408,7 @@ static void keepalive_refused(void **state)
     assert_int_equal(give(w, in)->verdict, PKT_DROP);
     assert_int_equal(give(w, ip_packet_of("198.51.100.2", "192.0.2.2", IP_PROTO_UDP, back))->verdict, PKT_TO_TUN);
     assert_int_equal(keepalive(w, 0)->verdict, PKT_TO_GRE); /* the limit was not touched by any of them */
+    exact_free(back);
 }
 
 /* Over IPv6 there is none; a packet that looks like one is nested GRE. */

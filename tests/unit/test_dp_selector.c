@@ -28,7 +28,7 @@ static struct ts with(struct ts t, uint8_t proto, uint16_t first, uint16_t last)
 static bool out_matches(struct ts local, struct ts remote, struct span packet)
 {
     struct selectors s = selectors_of(&local, &remote);
-    struct ip_view v;
+    struct ip_view v = {0};
     OK(wire_ip_parse(packet.p, packet.n, &v));
     return selectors_match(&s, packet.p, &v, false);
 }
@@ -36,7 +36,7 @@ static bool out_matches(struct ts local, struct ts remote, struct span packet)
 static bool in_matches(struct ts local, struct ts remote, struct span packet)
 {
     struct selectors s = selectors_of(&local, &remote);
-    struct ip_view v;
+    struct ip_view v = {0};
     OK(wire_ip_parse(packet.p, packet.n, &v));
     return selectors_match(&s, packet.p, &v, true);
 }

@@ -100,7 +100,7 @@ static void ip4_fields(void **state)
 {
     (void)state;
     struct span p = exact_copy(hex(IP4));
-    struct ip_view v;
+    struct ip_view v = {0};
     OK(wire_ip_parse(p.p, p.n, &v));
     assert_int_equal(v.version, 4);
     assert_int_equal(v.len, 28);
@@ -200,7 +200,7 @@ static struct span ip6(uint8_t next, struct span rest)
 static void ip6_fields(void **state)
 {
     (void)state;
-    struct ip_view v;
+    struct ip_view v = {0};
     OK(parse_exact(ip6(6, hex("00010203 04050607")), &v));
     assert_int_equal(v.version, 6);
     assert_int_equal(v.len, 48);
@@ -251,7 +251,7 @@ static void ip6_extension_headers(void **state)
         {43, "2c00 040000000000 | 3a00 0001 00000001 | 8000", 58, 56, true, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(row); i++) {
-        struct ip_view v;
+        struct ip_view v = {0};
         OK(parse_exact(ip6(row[i].first, hex(row[i].rest)), &v));
         assert_int_equal(v.proto, row[i].proto);
         assert_int_equal(v.payload, row[i].payload);
@@ -268,7 +268,7 @@ static void ip6_eight_extension_headers(void **state)
         for (size_t i = 0; i < n; i++)
             memcpy(o.b + 8 * i, hex(i + 1 < n ? "3c00 010400000000" : "1100 010400000000").p, 8);
         memcpy(o.b + 8 * n, hex("0035 0035").p, 4);
-        struct ip_view v;
+        struct ip_view v = {0};
         OK(parse_exact(ip6(60, span_of(o.b, 8 * n + 4)), &v));
         assert_int_equal(v.later, n > 8);
         if (n <= 8) {
@@ -282,7 +282,7 @@ static void ip6_eight_extension_headers(void **state)
 static void ip6_chain_ends_early(void **state)
 {
     (void)state;
-    struct ip_view v;
+    struct ip_view v = {0};
     static const char *const rest[] = {
         "", "06", "06ff", "0601 010400000000", "0600 0000", "2c00 010400000000", "2c00 010400000000 0600 0001"};
     static const uint8_t kind[] = {0, 43, 44, 60};
@@ -380,7 +380,7 @@ static struct span whole(const char *options, uint16_t flags_offset, size_t payl
 static void check_fragments(struct span in, uint16_t mtu, struct span later_options)
 {
     static uint8_t together[4096];
-    struct ip_view v;
+    struct ip_view v = {0};
     OK(wire_ip_parse(in.p, in.n, &v));
     size_t n = wire_ip4_fragments(in.p, &v, mtu), at = 0, payload = v.len - v.payload;
     assert_true(n >= 1);
@@ -446,7 +446,7 @@ static void fragments_come_together(void **state)
 static void fragments_refused(void **state)
 {
     (void)state;
-    struct ip_view v;
+    struct ip_view v = {0};
     struct span p = whole("", 0x4000, 1480);
     OK(wire_ip_parse(p.p, p.n, &v));
     assert_int_equal(wire_ip4_fragments(p.p, &v, 1400), 0); /* DF */
@@ -471,7 +471,7 @@ static void fragments_refused(void **state)
 static void fragments_do_not_wrap(void **state)
 {
     (void)state;
-    struct ip_view v;
+    struct ip_view v = {0};
     struct span p = whole("", 0x1fff, 1480);
     OK(wire_ip_parse(p.p, p.n, &v));
     assert_int_equal(wire_ip4_fragments(p.p, &v, 1400), 0);
@@ -487,7 +487,7 @@ static void fragments_of_broken_options(void **state)
     static const char *const options[] = {"94000000", "94010000", "94ff0000", "01010194", "83030483 83838383"};
     for (size_t i = 0; i < ARRAY_LEN(options); i++) {
         struct span p = exact_copy(whole(options[i], 0, 400));
-        struct ip_view v;
+        struct ip_view v = {0};
         OK(wire_ip_parse(p.p, p.n, &v));
         size_t n = wire_ip4_fragments(p.p, &v, 128);
         assert_true(n > 1);
