@@ -111,6 +111,8 @@ void view_status(const json_t *r)
     json_array_foreach(json_object_get(r, "warnings"), i, e) printf("warning      %s\n", json_string_value(e));
     print_counts("drops by reason", json_object_get(r, "drops"));
     print_counts("IKE", json_object_get(r, "ike"));
+    print_counts("sockets", json_object_get(r, "sockets"));
+    print_counts("devices", json_object_get(r, "devices"));
 }
 
 void view_tunnels(const json_t *r)

@@ -25,15 +25,42 @@ static struct report_source source(const struct daemon *d)
                                   .n_warnings = d->n_warnings};
 }
 
+static json_t *socket_counts(const struct daemon *d)
+{
+    json_t *o = json_object();
+    for (unsigned c = 0; c < IO_OUTER_COUNT_END; c++)
+        json_object_set_new(o, io_outer_count_name(c), json_integer((json_int_t)io_outer_count(d->outer, c)));
+    return o;
+}
+
+/* Of the TUNs that are open now, together. */
+static json_t *device_counts(const struct daemon *d)
+{
+    struct io_tun_counts sum = {0};
+    for (uint32_t i = 0; i < d->handles.n_accounts; i++) {
+        struct io_tun_counts c;
+        if (!inside_tun(d, i))
+            continue;
+        io_tun_counts(inside_tun(d, i), &c);
+        sum.read += c.read;
+        sum.written += c.written;
+        sum.read_truncated += c.read_truncated;
+        sum.write_full += c.write_full;
+        sum.write_down += c.write_down;
+        sum.write_error += c.write_error;
+    }
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "read", (json_int_t)sum.read, "written", (json_int_t)sum.written,
+                     "read_truncated", (json_int_t)sum.read_truncated, "write_full", (json_int_t)sum.write_full,
+                     "write_down", (json_int_t)sum.write_down, "write_error", (json_int_t)sum.write_error);
+}
+
 static json_t *status(struct daemon *d, uint32_t tunnel, const json_t *request, struct io_error *e)
 {
     struct report_source s = source(d);
     (void)tunnel, (void)request, (void)e;
     json_t *o = report_status(&s);
-    json_t *outer = json_object();
-    for (unsigned c = 0; d->outer && c < IO_OUTER_COUNT_END; c++)
-        json_object_set_new(outer, io_outer_count_name(c), json_integer((json_int_t)io_outer_count(d->outer, c)));
-    json_object_set_new(o, "sockets", outer);
+    json_object_set_new(o, "sockets", socket_counts(d));
+    json_object_set_new(o, "devices", device_counts(d));
     return o;
 }
 

@@ -70,7 +70,8 @@ tap_main() {
             tap_result ok "${name/#test /test_}" "$log"
         else
             [ -z "$LAB_DIR" ] || [ ! -s "$LAB_DIR/aditd/log" ] ||
-                { echo '--- last lines of aditd'; tail -n 6 "$LAB_DIR/aditd/log"; } >>"$log"
+                { echo '--- last lines of aditd'; tail -n 6 "$LAB_DIR/aditd/log"; echo '--- its counters'
+                  lab_ctl status | sed -n '/^drops by reason/,$p' | xargs; } >>"$log" 2>&1
             tap_result 'not ok' "${name/#test /test_}" "$log"
         fi
     done
