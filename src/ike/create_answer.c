@@ -244,7 +244,7 @@ static enum ike_outcome answer(struct ike_inbound *x, const struct create *in)
 
 /* ---- the three kinds */
 
-/* false: there is no such child of this peer; said so with the SPI it gave, if that can be one (RFC 7296 2.25). */
+/* false: there is no such child of this peer, or not yet; said so with the SPI it gave, if that can be one (RFC 7296 2.25). */
 static bool find_old(struct ike_inbound *x, struct create *in, const struct ike_notify *rekey)
 {
     struct rd spi = rd_of(rekey->spi);
@@ -253,6 +253,11 @@ static bool find_old(struct ike_inbound *x, struct create *in, const struct ike_
     in->old = well ? ike_child_of(x->sa, rd_u32(&spi)) : NULL;
     if (in->old)
         return true;
+    const struct ike_create *own = x->sa->own.create;
+    if (own && own->kind != CREATE_REKEY_IKE) { /* the peer has made it, and its answer is still on its way to us */
+        (void)refuse_busy(x, in, "it may be the child we are making");
+        return false;
+    }
     const struct refusal r = {N_CHILD_SA_NOT_FOUND, IKE_COUNT_FAIL_REKEY, "no such child to rekey", NULL, NULL};
     (void)refuse(x, in, &r);
     ike_reply_reset(x);
