@@ -122,11 +122,14 @@ void ike_child_install(struct ike_turn *t, struct ike_sa *sa, struct child_sa *k
     child->since = t->now;
     child->hard = t->now + soft + IKE_CHILD_MORE;
     list_push_back(&sa->children, &child->of_sa);
-    sa->n_children++;
-    sa->tunnel->n_children++;
+    if (!child->replaced) {
+        sa->n_children++;
+        sa->tunnel->n_children++;
+    }
     /* Our rekey is due a little before, by chance, so that not both peers begin at once (RFC 7296 2.8.1). The timer is armed
      * already: moving cannot fail. */
-    (void)ike_timer_set(t->ike, &child->timer, t->now + ike_jitter(t->ike, soft));
+    (void)ike_timer_set(t->ike, &child->timer,
+                        t->now + (child->replaced ? IKE_REPLACED_MAX : ike_jitter(t->ike, soft)));
     keys->tunnel = sa->tunnel_handle;
     keys->spi_out = child->spi_out;
     keys->ts_local = child->ts_local;
@@ -147,6 +150,8 @@ void ike_child_replace(struct ike_turn *t, struct ike_child *child)
         return;
     child->replaced = true;
     child->rekey_due = false;
+    if (list_empty(&child->of_sa)) /* lost before it was made: not counted yet, and will not be */
+        return;
     child->sa->n_children--;
     child->sa->tunnel->n_children--;
     (void)ike_timer_set(t->ike, &child->timer, t->now + IKE_REPLACED_MAX);
