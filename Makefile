@@ -102,6 +102,9 @@ $(SUITES): $$(call objs,tests/*/$$(@F).c) $(HELP_OBJS) $(BUILD)/libadit.a
 	@echo "  LD    $@"
 	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS) $(TEST_LIBS) -lz
 
+# One looks at what happens without memory.
+$(BUILD)/tests/test_dp_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
+
 # Those of io use the sockets of a network namespace of their own; without the right to make one they are skipped.
 $(IO_SUITES): $(BUILD)/tests/%: $(BUILD)/obj/tests/io/%.o $(call objs,src/io/*.c) $(BUILD)/libadit.a
 	@mkdir -p $(@D)
