@@ -28,8 +28,7 @@ static void check_netns(struct loader *l, const struct config_account *a)
 void config_check_accounts(struct loader *l, struct config *c)
 {
     struct config_index ids = {.arena = l->scratch}, names = ids, devices = ids;
-    CONFIG_EACH(struct config_account, a, c->accounts)
-    {
+    for (struct config_account *a = c->accounts.v; a < c->accounts.v + c->accounts.n; a++) {
         struct config_account *other;
         if (!a->id)
             continue;

@@ -208,6 +208,7 @@ static enum rc make_child(struct ike_inbound *x, const struct child_offer *offer
         return rc;
     struct rd spi = rd_of(offer->choice.spi);
     plan->child->spi_out = rd_u32(&spi);
+    plan->child->made_by = x->header.mid;
     plan->child->ts_local = offer->ts.local;
     plan->child->ts_remote = offer->ts.remote;
     return RC_OK;

@@ -47,6 +47,8 @@ struct ike_create {         /* lives in guarded memory for its secrets */
     struct proposal_policy offer;
     uint16_t addke[ADDKE_MAX]; /* offered, all or (if not must) none */
     bool ke_must, addke_must;
+    uint32_t
+        gone; /* an outbound SPI we do not know that the peer deleted meanwhile: it may be the new child's; 0: none */
 
     /* The peer's rekey of the same SA that was answered meanwhile (RFC 7296 2.8.1). */
     bool rival;

@@ -254,7 +254,7 @@ static bool find_old(struct ike_inbound *x, struct create *in, const struct ike_
     if (in->old)
         return true;
     const struct ike_create *own = x->sa->own.create;
-    if (own && own->kind != CREATE_REKEY_IKE) { /* the peer has made it, and its answer is still on its way to us */
+    if (well && own && own->kind != CREATE_REKEY_IKE) { /* the peer has made it, and its answer is still on its way to us */
         (void)refuse_busy(x, in, "it may be the child we are making");
         return false;
     }

@@ -112,10 +112,11 @@ struct ike_child {
     struct suite suite;
     struct ts ts_local, ts_remote;
     bool udp;
-    bool rekey_due; /* our rekey of it is due */
-    bool replaced;  /* another has its place: it is not rekeyed, it goes */
-    bool expiring;  /* our Delete is due */
-    bool deleting;  /* our Delete for it is on its way */
+    bool rekey_due;   /* our rekey of it is due */
+    bool replaced;    /* another has its place: it is not rekeyed, it goes */
+    bool expiring;    /* our Delete is due */
+    bool deleting;    /* our Delete for it is on its way */
+    uint32_t made_by; /* message ID of the peer's request that made it */
     uint64_t since, hard;
 };
 
@@ -131,6 +132,7 @@ struct ike_sa {
     struct ike_timer timer;
 
     uint64_t spi_i, spi_r;
+    uint64_t heir;  /* our SPI of the SA that has its children now; 0: none has */
     bool initiator; /* we are its original initiator; our SPI is then spi_i */
     enum ike_state state;
     struct suite suite;
@@ -248,8 +250,8 @@ enum ike_outcome {
     OUTCOME_DROP,  /* silence; the message ID stays, the peer may try again */
     OUTCOME_REPLY, /* go to the row's next state */
     OUTCOME_STAY,  /* reply and keep the state */
-    OUTCOME_KILL,  /* reply, then the SA ends */
-    OUTCOME_DONE,  /* nothing to send: a response was digested, or the handler did it all (IKE_SA_INIT) */
+    OUTCOME_KILL,  /* reply, then the SA ends; of a response: the peer has ended it */
+    OUTCOME_DONE,  /* nothing to send: the handler did it all (IKE_SA_INIT); of a response: our Delete is answered */
 };
 
 struct ike_auth_plan { /* what a good IKE_AUTH brings, until commit */
@@ -300,6 +302,7 @@ void ike_sa_establish(struct ike_turn *t, struct ike_sa *sa, struct ike_tunnel *
 void ike_sa_end(struct ike_turn *t, struct ike_sa *sa, enum child_down why);
 /* The same, but first the peer is sent a Delete. */
 void ike_sa_delete(struct ike_turn *t, struct ike_sa *sa, enum child_down why);
+struct ike_sa *ike_sa_holder(struct ike *ike, struct ike_sa *sa); /* of its children: itself, or its last heir */
 /* Tunnel and children of `from`, whose identity `to` has, go over to it. */
 void ike_sa_inherit(struct ike_turn *t, struct ike_sa *from, struct ike_sa *to);
 void ike_sa_open(struct ike_turn *t, struct ike_sa *sa); /* ESTABLISHED from now on, with all its timers */

@@ -1,6 +1,6 @@
 /* ike/informational: INFORMATIONAL (RFC 7296 1.4): liveness and Delete, the peer's and the answers to ours.
  */
-#include "event.h"
+#include "create.h"
 
 static bool listed(const struct ike_inbound *x, const struct ike_child *child)
 {
@@ -11,13 +11,17 @@ static bool listed(const struct ike_inbound *x, const struct ike_child *child)
 }
 
 /* The SPIs of a Delete are those its sender receives with: our outbound ones (RFC 7296 3.11). Those we do not know were deleted
- * before, or never were. */
+ * before, or never were. A Delete may be overtaken by a rekey of the IKE SA: the children are with another then. */
 static void collect(struct ike_inbound *x, struct ike_delete *d)
 {
+    struct ike_sa *holder = ike_sa_holder(x->turn->ike, x->sa);
     for (uint16_t i = 0; i < d->n; i++) {
-        struct ike_child *child = ike_child_of(x->sa, rd_u32(&d->spis));
+        uint32_t spi_out = rd_u32(&d->spis);
+        struct ike_child *child = ike_child_of(holder, spi_out);
         if (child && x->n_gone < IKE_CHILDREN_MAX && !listed(x, child))
             x->gone[x->n_gone++] = child;
+        else if (!child && holder->own.create)
+            holder->own.create->gone = spi_out;
     }
 }
 

@@ -288,10 +288,13 @@ static void response(struct ike_inbound *x)
         return;
     }
     ike_sa_heard(x->turn, sa);
-    if (row->handler(x) != OUTCOME_DONE || row->next != IKE_STATE_ENDED)
-        ike_request_next(x->turn, sa);
-    else
-        ike_sa_end(x->turn, sa, CHILD_DOWN_ADMIN);
+    switch (row->handler(x)) {
+    case OUTCOME_KILL: ike_sa_end(x->turn, sa, CHILD_DOWN_PEER); break;
+    case OUTCOME_DONE: ike_sa_end(x->turn, sa, CHILD_DOWN_ADMIN); break;
+    case OUTCOME_DROP:
+    case OUTCOME_REPLY:
+    case OUTCOME_STAY: ike_request_next(x->turn, sa); break;
+    }
 }
 
 /* ---- IKE_SA_INIT */

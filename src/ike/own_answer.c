@@ -30,13 +30,6 @@ static bool try_again(struct ike_create *c, const struct ike_notify *n)
     return false;
 }
 
-static void child_unknown(struct ike_turn *t, const struct ike_create *c)
-{
-    struct ike_child *old = ike_child_find(t->ike, c->old);
-    if (c->old && old && !old->replaced)
-        ike_child_down(t, old, CHILD_DOWN_PEER); /* RFC 7296 2.25: silently */
-}
-
 /* The peer is busy, or has lost the state of our exchange. For too long: the two of us are out of step (RFC 7296 2.25). */
 static void busy(struct ike_turn *t, const struct ike_create *c)
 {
@@ -47,6 +40,18 @@ static void busy(struct ike_turn *t, const struct ike_create *c)
         sa->doomed = true;
     else
         ike_own_later(t, sa, c->old);
+}
+
+/* A child that its last request made the peer will know when our answer reaches it. */
+static void child_unknown(struct ike_turn *t, const struct ike_create *c)
+{
+    struct ike_child *old = c->old ? ike_child_find(t->ike, c->old) : NULL;
+    if (!old || old->replaced)
+        return;
+    if (old->made_by + 1 == c->sa->mid_in && c->sa->mid_in)
+        busy(t, c);
+    else
+        ike_child_down(t, old, CHILD_DOWN_PEER); /* RFC 7296 2.25: silently */
 }
 
 /* Ends the exchange, or begins it again; what follows from that for the SA is in its flags afterwards. */

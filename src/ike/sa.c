@@ -295,9 +295,19 @@ static void leave_tunnel(struct ike_turn *t, struct ike_sa *sa)
     sa->tunnel = NULL;
 }
 
+struct ike_sa *ike_sa_holder(struct ike *ike, struct ike_sa *sa)
+{
+    struct ike_sa *heir = sa;
+    for (int i = 0; heir && heir->heir && i < 8; i++) /* each is younger than the one before; old ones do not last */
+        heir = ike_sa_find(ike, heir->heir);
+    return heir ? heir : sa;
+}
+
 void ike_sa_inherit(struct ike_turn *t, struct ike_sa *from, struct ike_sa *to)
 {
     to->path = from->path;
+    to->heir = 0;
+    from->heir = ike_sa_our_spi(to);
     join_tunnel(t, to, from->tunnel);
     while (!list_empty(&from->children)) {
         struct ike_child *child = CONTAINER_OF(from->children.next, struct ike_child, of_sa);

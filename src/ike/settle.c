@@ -41,12 +41,18 @@ static void install_child(struct ike_turn *t, struct ike_create *c)
     struct ike_child *old = c->old ? ike_child_find(t->ike, c->old) : NULL, *child = c->child;
     struct ike_child *rival = c->rival ? ike_child_find(t->ike, (uint32_t)c->rival_spi) : NULL;
     struct child_sa *keys = c->keys;
-    bool lost = rival && ike_create_lost(c);
+    bool lost = ike_create_lost(c); /* even if the peer's has been rekeyed again before our answer came */
 
+    if (c->gone == child->spi_out && c->gone) { /* deleted before we knew it: so ends the line */
+        if (old)
+            old->expiring = true;
+        return;
+    }
     c->child = NULL;
     c->keys = NULL;
     keys->replaces = old ? old->spi_in : 0;
     keys->ready = c->ours && !lost; /* the peer was ready before it answered; else it may not have our answer yet */
+    child->made_by = c->ours ? UINT32_MAX : sa->mid_in - 1;
     ike_child_install(t, sa, keys, child);
     if (lost) { /* who made it deletes it, and the peer the old one */
         ike_child_replace(t, child);
@@ -80,10 +86,12 @@ static struct ike_sa *contested(struct ike_turn *t, const struct ike_create *c)
 static void install_peers_ike(struct ike_turn *t, struct ike_sa *old, struct ike_sa *fresh)
 {
     const struct ike_create *own = old->own.create;
-    if (own && own->kind == CREATE_REKEY_IKE)
+    if (own && own->kind == CREATE_REKEY_IKE) {
         ike_sa_retire(t, fresh, IKE_STATE_CONTESTED);
-    else
+        fresh->heir = ike_sa_our_spi(old);
+    } else {
         hand_over(t, old, fresh);
+    }
     ike_sa_retire(t, old, IKE_STATE_REPLACED);
 }
 

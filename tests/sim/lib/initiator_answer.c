@@ -145,6 +145,8 @@ static void completed(struct initiator *i, struct initiator_sa *sa)
             sa->their_new->redundant = i->now + INITIATOR_REDUNDANT;
         else if (!(ours && sa->ours->ike))
             initiator_inherit(i, sa, sa->their_new);
+        else
+            sa->their_new->redundant = NEVER; /* not to be used before it is known which one stays */
     } else {
         initiator_make_child(i, sa, x);
         struct initiator_child *old = x->old ? initiator_child(i, x->old) : NULL;

@@ -198,6 +198,7 @@ static void child_through(struct initiator *i, struct initiator_sa *sa, struct i
 void initiator_inherit(struct initiator *i, struct initiator_sa *from, struct initiator_sa *to)
 {
     from->replaced = true;
+    to->redundant = 0;
     for (size_t c = 0; c < i->n_children; c++)
         if (i->child[c].sa == from)
             i->child[c].sa = to;
