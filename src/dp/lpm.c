@@ -1,4 +1,5 @@
-/* Building the trie of lpm.h: recursively, over routes sorted so that a prefix stands before all that lie inside it. */
+/* The trie of lpm.h: built recursively, over routes sorted so that a prefix stands before all that lie inside it; looked up for
+ * many addresses at a time. */
 #include "lpm.h"
 
 #include <stdlib.h>
@@ -23,6 +24,12 @@ static unsigned bits_at(struct key k, unsigned depth) /* the six bits from `dept
     return (unsigned)(k.lo << (depth - 64) >> (64 - STRIDE));
 }
 
+struct builder {
+    struct lpm_node *nodes;
+    uint32_t *leaves;
+    uint32_t n_nodes, n_leaves, cap_nodes, cap_leaves;
+};
+
 static bool grow(void **v, uint32_t *cap, size_t need, size_t size)
 {
     if (need <= *cap)
@@ -39,7 +46,7 @@ static bool grow(void **v, uint32_t *cap, size_t need, size_t size)
 }
 
 /* Allocate k nodes or leaves at the end; UINT32_MAX if there is no memory. */
-static uint32_t take_nodes(struct lpm *t, uint32_t k)
+static uint32_t take_nodes(struct builder *t, uint32_t k)
 {
     void *v = t->nodes;
     bool ok = grow(&v, &t->cap_nodes, (size_t)t->n_nodes + k, sizeof *t->nodes);
@@ -48,7 +55,7 @@ static uint32_t take_nodes(struct lpm *t, uint32_t k)
     return ok ? t->n_nodes - k : UINT32_MAX;
 }
 
-static uint32_t take_leaves(struct lpm *t, uint32_t k)
+static uint32_t take_leaves(struct builder *t, uint32_t k)
 {
     void *v = t->leaves;
     bool ok = grow(&v, &t->cap_leaves, (size_t)t->n_leaves + k, sizeof *t->leaves);
@@ -81,7 +88,8 @@ static void spread(struct fan *f, const struct lpm_route *r, size_t n, unsigned 
     }
 }
 
-static bool build(struct lpm *t, uint32_t at, const struct lpm_route *r, size_t n, unsigned depth, uint32_t inherited)
+static bool build(struct builder *t, uint32_t at, const struct lpm_route *r, size_t n, unsigned depth,
+                  uint32_t inherited)
 {
     struct fan f;
     struct lpm_node node = {0};
@@ -108,24 +116,160 @@ static bool build(struct lpm *t, uint32_t at, const struct lpm_route *r, size_t 
     return true;
 }
 
+/* The root takes as many bits as its array is worth: from one entry per four routes on. */
+static uint8_t root_bits(size_t n)
+{
+    return n >= 1 << 16 ? 18 : n >= 1 << 10 ? 12 : 6;
+}
+
+/* Shorter prefixes than the root's fill its entries; of the longer ones, each group of one entry becomes a node. */
+static bool build_root(struct builder *t, uint32_t *root, unsigned bits, const struct lpm_route *r, size_t n)
+{
+    for (size_t i = 0; i < (size_t)1 << bits; i++)
+        root[i] = LPM_LEAF;
+    for (size_t i = 0, j; i < n; i = j) {
+        size_t at = r[i].key.hi >> (64 - bits);
+        j = i + 1;
+        if (r[i].len <= bits) { /* those inside it come later and overwrite */
+            for (size_t k = 0; k < (size_t)1 << (bits - r[i].len); k++)
+                root[at + k] = LPM_LEAF | r[i].value;
+            continue;
+        }
+        while (j < n && r[j].key.hi >> (64 - bits) == at)
+            j++;
+        uint32_t inherited = root[at] & LPM_VALUE_MAX;
+        root[at] = take_nodes(t, 1);
+        if (root[at] >= LPM_LEAF || !build(t, root[at], r + i, j - i, bits, inherited))
+            return false;
+    }
+    return true;
+}
+
+/* What was built, in memory of just its size, nodes on cache lines. */
+static bool settle(const struct builder *b, struct lpm *t)
+{
+    size_t bytes = (b->n_nodes * sizeof *t->nodes / 64 + 1) * 64;
+    t->nodes = aligned_alloc(64, bytes);
+    t->leaves = calloc(b->n_leaves + 1, sizeof *t->leaves);
+    if (!t->nodes || !t->leaves)
+        return false;
+    for (uint32_t i = 0; i < b->n_nodes; i++)
+        t->nodes[i] = b->nodes[i];
+    for (uint32_t i = 0; i < b->n_leaves; i++)
+        t->leaves[i] = b->leaves[i];
+    t->n_nodes = b->n_nodes;
+    t->n_leaves = b->n_leaves;
+    return true;
+}
+
 enum rc lpm_build(struct lpm *t, struct lpm_route *routes, size_t n)
 {
-    struct lpm new = {0};
+    struct lpm new = {.root_bits = root_bits(n)};
+    struct builder b = {0};
+    bool ok = true;
     if (n > 0) {
         qsort(routes, n, sizeof *routes, compare);
-        uint32_t root = take_nodes(&new, 1);
-        if (root == UINT32_MAX || !build(&new, root, routes, n, 0, 0)) {
-            lpm_clear(&new);
-            return RC_NOMEM;
-        }
+        new.root = calloc((size_t)1 << new.root_bits, sizeof *new.root);
+        ok = new.root &&build_root(&b, new.root, new.root_bits, routes, n) && settle(&b, &new);
     }
-    *t = new;
-    return RC_OK;
+    free(b.nodes);
+    free(b.leaves);
+    if (ok)
+        *t = new;
+    else
+        lpm_clear(&new);
+    return ok ? RC_OK : RC_NOMEM;
 }
 
 void lpm_clear(struct lpm *t)
 {
+    free(t->root);
     free(t->nodes);
     free(t->leaves);
     *t = (struct lpm){0};
+}
+
+size_t lpm_bytes(const struct lpm *t)
+{
+    return (t->root ? sizeof *t->root << t->root_bits : 0) + t->n_nodes * sizeof *t->nodes +
+           t->n_leaves * sizeof *t->leaves;
+}
+
+/* ---- look-up of many ---------------------------------------------------------------------------- */
+
+struct walk { /* one address on its way down */
+    struct key key;
+    uint32_t at, i; /* node; number in the batch */
+};
+
+/* One node for every address that is still on its way; their next nodes, or leaves, are asked for all at once. */
+static inline __attribute__((always_inline)) void walk_all(const struct lpm *t, const struct key *k, uint32_t *ret,
+                                                           size_t n, unsigned (*count)(uint64_t))
+{
+    struct walk walk[LPM_BATCH];
+    uint32_t leaf[LPM_BATCH]; /* its number + 1; 0: the root knew the value */
+    size_t left = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t at = t->root[k[i].hi >> (64 - t->root_bits)];
+        ret[i] = at & LPM_VALUE_MAX;
+        leaf[i] = 0;
+        walk[left] = (struct walk){key_advance(k[i], t->root_bits), at, (uint32_t)i};
+        left += !(at & LPM_LEAF);
+        __builtin_prefetch(at & LPM_LEAF ? t->nodes : &t->nodes[at]);
+    }
+    while (left > 0) {
+        size_t still = 0;
+        for (size_t j = 0; j < left; j++) {
+            struct walk w = walk[j];
+            const struct lpm_node *node = &t->nodes[w.at];
+            unsigned v = (unsigned)(w.key.hi >> 58);
+            uint64_t upto = (UINT64_C(2) << v) - 1;
+            if (node->children >> v & 1) {
+                w.at = node->child + count(node->children & upto) - 1;
+                w.key = key_advance(w.key, STRIDE);
+                walk[still++] = w;
+                __builtin_prefetch(&t->nodes[w.at]);
+            } else {
+                leaf[w.i] = node->leaf + count(node->runs & upto);
+                __builtin_prefetch(&t->leaves[leaf[w.i] - 1]);
+            }
+        }
+        left = still;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (leaf[i])
+            ret[i] = t->leaves[leaf[i] - 1];
+}
+
+static void find_many(const struct lpm *t, const struct key *k, uint32_t *ret, size_t n)
+{
+    walk_all(t, k, ret, n, bits_count);
+}
+
+#if defined(__x86_64__) && !defined(__POPCNT__) /* the instruction is asked for at run time */
+__attribute__((target("popcnt"))) static unsigned popcnt(uint64_t x)
+{
+    return (unsigned)__builtin_popcountll(x);
+}
+__attribute__((target("popcnt"))) static void find_many_popcnt(const struct lpm *t, const struct key *k, uint32_t *ret,
+                                                               size_t n)
+{
+    walk_all(t, k, ret, n, popcnt);
+}
+#endif
+
+void lpm_find_many(const struct lpm *t, const struct key *k, uint32_t *ret, size_t n)
+{
+    if (!t->root) {
+        for (size_t i = 0; i < n; i++)
+            ret[i] = 0;
+        return;
+    }
+#if defined(__x86_64__) && !defined(__POPCNT__)
+    if (__builtin_cpu_supports("popcnt")) {
+        find_many_popcnt(t, k, ret, n);
+        return;
+    }
+#endif
+    find_many(t, k, ret, n);
 }

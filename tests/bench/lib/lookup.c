@@ -85,8 +85,7 @@ static void routes_pass(void *ctx, struct series *s)
     uint32_t found[BATCH];
     uint64_t begin = measure_begin();
     for (size_t i = 0; i < RUN; i += BATCH) {
-        for (size_t k = 0; k < BATCH; k++)
-            found[k] = lpm_find(&r->lpm, r->dst[i + k]);
+        lpm_find_many(&r->lpm, r->dst + i, found, BATCH);
         for (size_t k = 0; k < BATCH; k++)
             r->sum += found[k] == 0;
     }
