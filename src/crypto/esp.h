@@ -57,12 +57,7 @@ static inline bool esp_icv_equal(const uint8_t *a, const uint8_t *b, size_t n)
 }
 
 /* Expanded keys are large: of 100,000 SAs none is in the cache. A loop over packets asks for them this many ahead. */
-#define ESP_AHEAD 4
-static inline void esp_prefetch(const void *from, size_t n)
-{
-    for (const uint8_t *p = from; n > 0; p += 64, n -= n < 64 ? n : 64)
-        __builtin_prefetch(p);
-}
+#define ESP_AHEAD 8
 
 extern const struct esp_backend esp_ossl; /* everything */
 

@@ -64,17 +64,17 @@ static inline void mb_prefetch(const struct esp_op *op, const struct esp_op *end
         return;
     const struct mb_key *k = (const struct mb_key *)op[ESP_AHEAD].key;
     size_t all = sizeof k->gcm, powers = ((size_t)op[ESP_AHEAD].text_len + 63) / 64 * 64 + 64;
-    esp_prefetch(k, offsetof(struct mb_key, gcm) + 256);
+    prefetch(k, offsetof(struct mb_key, gcm) + 256);
     if (powers > all - 256)
         powers = all - 256;
-    esp_prefetch((const uint8_t *)&k->gcm + all - powers, powers);
+    prefetch((const uint8_t *)&k->gcm + all - powers, powers);
 }
 
 static void mb_prefetch_first(const struct esp_op *ops, size_t n)
 {
     for (size_t i = 1; i < n && i < ESP_AHEAD; i++)
         if (ops[i].key != ops[i - 1].key && ops[i].key->backend == &esp_mb_gcm)
-            esp_prefetch(ops[i].key, sizeof(struct mb_key));
+            prefetch(ops[i].key, sizeof(struct mb_key));
 }
 
 static void mb_seal(struct crypto *c, struct esp_op *ops, size_t n)

@@ -134,7 +134,7 @@ static inline void key_prefetch(const struct esp_op *op, const struct esp_op *en
 {
     if (end - op > ESP_AHEAD && op[ESP_AHEAD].key != op[ESP_AHEAD - 1].key &&
         op[ESP_AHEAD].key->backend == &esp_mb_hmac)
-        esp_prefetch(op[ESP_AHEAD].key, sizeof(struct hmac_key));
+        prefetch(op[ESP_AHEAD].key, sizeof(struct hmac_key));
 }
 
 /* icv: where the computed check values go when opening; NULL: into the packets. */

@@ -18,29 +18,125 @@ static uint32_t flow_hash(const struct batch *b, const uint8_t *p, const struct 
     return (uint32_t)(key_hash((struct key){ports, 0}, h) >> 16);
 }
 
-static const struct hops *route_find(struct batch *b, const struct pkt *p, const struct ip_view *ip)
+/* ---- routes of a batch ------------------------------------------------------------------------ */
+
+struct goal {        /* a destination, for the packets of it that follow each other */
+    uint32_t in;     /* the first one's number */
+    uint32_t tunnel; /* the first choice */
+};
+
+/* The look-ups of a batch of different flows go ahead of the work by passes, each of which asks the memory for what the next one reads.
+ * A wrong guess costs time, nothing else. What a tunnel consists of, level by level: tun, SA, peer and key. */
+static void prefetch_tunnels(const struct batch *b, const struct goal *goal, size_t n)
 {
-    struct key dst = ip->version == 4 ? key4(load_be32(p->data + IP4_DST)) : key6(p->data + IP6_DST);
-    if (!b->fib_last || b->fib_last->account != p->account) {
-        b->fib_last = fib_find(b->t, p->account);
-        b->version_last = 0;
-        if (!b->fib_last)
-            return NULL;
+    const struct live *live = b->w->dp->live;
+    for (size_t i = 0; i < n; i++)
+        if (goal[i].tunnel < b->t->n_tun) {
+            prefetch(&b->t->tun[goal[i].tunnel], 1);
+            prefetch(&live[goal[i].tunnel], 1);
+        }
+    for (size_t i = 0; i < n; i++)
+        if (goal[i].tunnel < b->t->n_tun) {
+            const struct sa *sa = live[goal[i].tunnel].newest;
+            prefetch(b->t->tun[goal[i].tunnel], sa ? LINE : 2 * LINE);
+            if (sa)
+                prefetch(&sa->key_out, 1);
+            else
+                prefetch(&b->w->count[goal[i].tunnel], 1);
+        }
+    for (size_t i = 0; i < n; i++) {
+        const struct sa *sa = goal[i].tunnel < b->t->n_tun ? live[goal[i].tunnel].newest : NULL;
+        if (sa) {
+            prefetch(sa->peer, 1);
+            prefetch(sa->key_out, 1);
+        }
     }
-    if (ip->version == b->version_last && key_equal(dst, b->dst_last))
-        return b->hops_last;
-    uint32_t set = lpm_find(ip->version == 4 ? &b->fib_last->v4 : &b->fib_last->v6, dst);
-    b->dst_last = dst;
-    b->version_last = ip->version;
-    return b->hops_last = set ? &b->fib_last->set[set] : NULL;
 }
+
+static void prefetch_ways(const struct batch *b, const struct in *in, struct goal *goal, size_t n)
+{
+    bool several = false;
+    for (size_t i = 0; i < n; i++) {
+        const struct in *x = &in[goal[i].in];
+        goal[i].tunnel = x->route & FIB_SINGLE ? x->route - FIB_SINGLE : TUNNEL_NONE;
+        if (x->route && goal[i].tunnel == TUNNEL_NONE) {
+            several = true;
+            prefetch(&x->fib->set[x->route], 1);
+        }
+    }
+    for (int pass = 0; pass < 2 && several; pass++)
+        for (size_t i = 0; i < n; i++) {
+            const struct in *x = &in[goal[i].in];
+            if (!x->route || x->route & FIB_SINGLE)
+                continue;
+            const struct hop *hop = &x->fib->hop[x->fib->set[x->route].first];
+            if (pass == 0)
+                prefetch(hop, 1);
+            else
+                goal[i].tunnel = hop->tunnel;
+        }
+    prefetch_tunnels(b, goal, n);
+}
+
+/* The destinations of one account and IP version together, in one look-up of many. */
+static void routes_find(const struct batch *b, struct in *in, const struct goal *goal, size_t n)
+{
+    struct key key[PKT_BATCH];
+    uint32_t route[PKT_BATCH];
+    for (size_t i = 0, j; i < n; i = j) {
+        const struct in *first = &in[goal[i].in];
+        const struct fib *fib = fib_find(b->t, first->p->account);
+        for (j = i; j < n; j++) {
+            const struct in *x = &in[goal[j].in];
+            if (x->p->account != first->p->account || x->ip.version != first->ip.version)
+                break;
+            key[j - i] = x->dst;
+            route[j - i] = 0;
+        }
+        if (fib)
+            lpm_find_many(first->ip.version == 4 ? &fib->v4 : &fib->v6, key, route, j - i);
+        for (size_t k = i; k < j; k++) {
+            struct in *x = &in[goal[k].in];
+            x->fib = fib;
+            x->route = route[k - i];
+            x->ours = addr_is_ours(b->t->ours, x->dst);
+        }
+    }
+}
+
+void ways_find(const struct batch *b, struct in *in, size_t n)
+{
+    struct goal goal[PKT_BATCH];
+    uint8_t of[PKT_BATCH]; /* by packet */
+    size_t n_goals = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool same = i > 0 && key_equal(in[i].dst, in[i - 1].dst) && in[i].p->account == in[i - 1].p->account &&
+                    in[i].ip.version == in[i - 1].ip.version;
+        if (!same)
+            goal[n_goals++].in = (uint32_t)i;
+        of[i] = (uint8_t)(n_goals - 1);
+    }
+    routes_find(b, in, goal, n_goals);
+    for (size_t i = 0; i < n; i++) {
+        const struct in *first = &in[goal[of[i]].in];
+        in[i].fib = first->fib;
+        in[i].route = first->route;
+        in[i].ours = first->ours;
+    }
+    if (n_goals > 1)
+        prefetch_ways(b, in, goal, n_goals);
+}
+
+/* ---- the choice ------------------------------------------------------------------------------- */
 
 /* The newest usable SA whose selectors hold the packet. One that replaces another waits until the peer has used it, or until the
  * other one is gone or done: the peer may not have installed it yet. */
 static struct sa *sa_choose(struct batch *b, const struct live *live, const uint8_t *p, const struct ip_view *ip,
                             enum dp_reason *ret_reason)
 {
-    struct sa *early = NULL;
+    struct sa *early = NULL, *newest = live->newest;
+    if (LIKELY(newest && !newest->early && !sa_is_exhausted(b, newest) && sa_holds(newest, &newest->out, p, ip, false)))
+        return newest; /* without a look at the set */
     *ret_reason = DP_REASON_NO_SA;
     for (uint32_t i = 0; live->sas && i < live->sas->n; i++) {
         struct sa *sa = live->sas->v[i];
@@ -48,11 +144,11 @@ static struct sa *sa_choose(struct batch *b, const struct live *live, const uint
             *ret_reason = DP_REASON_ESP_EXPIRED;
             continue;
         }
-        if (!selectors_match(&sa->selectors, p, ip, false)) {
+        if (!sa_holds(sa, &sa->out, p, ip, false)) {
             *ret_reason = DP_REASON_ESP_SELECTOR;
             continue;
         }
-        if (LIKELY(!sa->replaces || sa->seen))
+        if (LIKELY(!sa->early))
             return sa;
         if (!early)
             early = sa;
@@ -100,11 +196,11 @@ static uint32_t draw(uint32_t flow, uint32_t tunnel)
 
 /* Among the usable ones of the best class, by rendezvous (RFC 2991, "highest random weight"): every tunnel draws for itself, so that one
  * that is lost or comes back, in the tables or for want of an SA, moves its own flows and no others. */
-static enum dp_reason choose(struct batch *b, const struct hops *h, const struct pkt *p, const struct ip_view *ip,
-                             struct way *ret)
+static enum dp_reason choose(struct batch *b, const struct in *in, struct way *ret)
 {
-    const struct hop *hop = &b->fib_last->hop[h->first], *end = hop + h->n;
-    uint32_t flow = flow_hash(b, p->data, ip);
+    const struct hops *h = &in->fib->set[in->route];
+    const struct hop *hop = &in->fib->hop[h->first], *end = hop + h->n;
+    uint32_t flow = flow_hash(b, in->p->data, &in->ip);
     enum dp_reason lost = DP_REASON_NONE;
     while (hop < end) {
         uint64_t best = 0, best_weight = 0; /* weight 0: none yet */
@@ -113,7 +209,7 @@ static enum dp_reason choose(struct batch *b, const struct hops *h, const struct
             uint64_t drawn = draw(flow, hop->tunnel);
             if (best_weight && drawn * best_weight >= best * hop->weight)
                 continue;
-            enum dp_reason reason = way_of(b, hop->tunnel, p, ip, &way);
+            enum dp_reason reason = way_of(b, hop->tunnel, in->p, &in->ip, &way);
             if (reason == DP_REASON_NONE) {
                 best = drawn;
                 best_weight = hop->weight;
@@ -129,12 +225,11 @@ static enum dp_reason choose(struct batch *b, const struct hops *h, const struct
     return lost;
 }
 
-enum dp_reason way_choose(struct batch *b, const struct pkt *p, const struct ip_view *ip, struct way *ret)
+enum dp_reason way_choose(struct batch *b, const struct in *in, struct way *ret)
 {
-    const struct hops *h = route_find(b, p, ip);
-    if (!h)
+    if (UNLIKELY(in->route == 0))
         return DP_REASON_NO_ROUTE;
-    if (LIKELY(h->n == 1))
-        return way_of(b, b->fib_last->hop[h->first].tunnel, p, ip, ret);
-    return choose(b, h, p, ip, ret);
+    if (LIKELY(in->route & FIB_SINGLE))
+        return way_of(b, in->route - FIB_SINGLE, in->p, &in->ip, ret);
+    return choose(b, in, ret);
 }

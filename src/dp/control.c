@@ -5,7 +5,7 @@
 
 enum rc dp_new(const struct dp_config *config, struct dp **ret)
 {
-    if (config->sender_id >> 24 != 0 || config->max_tunnels == 0 || config->max_tunnels >= TUNNEL_NONE)
+    if (config->sender_id >> 24 != 0 || config->max_tunnels == 0 || config->max_tunnels >= FIB_SINGLE)
         return RC_RANGE;
     struct dp *dp = calloc(1, sizeof *dp);
     if (!dp)
@@ -13,12 +13,13 @@ enum rc dp_new(const struct dp_config *config, struct dp **ret)
     dp->config = *config;
     dp->tunnels_dirty = true;
     dp->seed = config->rng ? rng_u64(config->rng) : 0;
-    dp->live = calloc(config->max_tunnels, sizeof *dp->live);
+    dp->live = aligned_alloc(LINE, config->max_tunnels * sizeof *dp->live);
     dp->tunnel = calloc(config->max_tunnels, sizeof(struct tunnel *));
     if (!dp->live || !dp->tunnel || sa_indexes_new(dp) != RC_OK || dp_publish(dp) != RC_OK) {
         dp_free(dp);
         return RC_NOMEM;
     }
+    memset(dp->live, 0, config->max_tunnels * sizeof *dp->live);
     *ret = dp;
     return RC_OK;
 }
@@ -91,6 +92,7 @@ static struct tun view_of(const struct tunnel_policy *t)
         .handle = t->tunnel,
         .account = t->account,
         .type = t->type,
+        .ttl = t->ttl ? t->ttl : 64,
         .df = t->df,
         .ecn = t->ecn,
         .dscp = t->dscp,
@@ -151,6 +153,8 @@ static struct tunnel *tunnel_get(struct dp *dp, const struct tunnel_policy *p)
         return NULL;
     list_init(&t->routes);
     worker_counters_sum(dp, p->tunnel, &t->base);
+    struct traffic gone = traffic_of_tunnel(&dp->live[p->tunnel]);
+    traffic_add(&dp->gone, &gone);
     dp->live[p->tunnel] = (struct live){.path_mtu_until = NEVER, .seq_in = UINT32_MAX};
     dp->tunnel[p->tunnel] = t;
     return t;
@@ -168,7 +172,7 @@ enum rc dp_tunnel_set(struct dp *dp, const struct tunnel_policy *policy)
     if (!is_new && dp->tunnel[policy->tunnel]->view->type != policy->type)
         return RC_RANGE;
 
-    struct tun *view = malloc(sizeof *view);
+    struct tun *view = aligned_alloc(LINE, sizeof *view);
     struct tunnel *t = view ? tunnel_get(dp, policy) : NULL;
     if (!t) {
         free(view);

@@ -4,7 +4,7 @@
 
 static bool is_short(const struct pkt *p, const struct sa *sa)
 {
-    return p->len < (uint32_t)ESP_HEADER + sa->iv + ESP_TRAILER + sa->icv;
+    return p->len < (uint32_t)ESP_HEADER + sa->in.iv + ESP_TRAILER + sa->in.icv;
 }
 
 static enum dp_reason begin(struct batch *b, const struct pkt *p, struct sa *sa)
@@ -12,7 +12,7 @@ static enum dp_reason begin(struct batch *b, const struct pkt *p, struct sa *sa)
     if (is_short(p, sa))
         return DP_REASON_SHORT;
     /* RFC 4303 2.4: the text ends on the cipher's block or on four octets. Nothing is read from it before the ICV is good. */
-    if ((p->len - ESP_HEADER - sa->iv - sa->icv) % sa->align != 0)
+    if ((p->len - ESP_HEADER - sa->in.iv - sa->in.icv) % sa->in.align != 0)
         return DP_REASON_ESP_PADDING;
     if (UNLIKELY(b->now >= sa->hard_expiry)) {
         sa_is_exhausted(b, sa);
@@ -25,19 +25,45 @@ static enum dp_reason begin(struct batch *b, const struct pkt *p, struct sa *sa)
     return DP_REASON_NONE;
 }
 
+static bool is_ours(struct batch *b, struct key dst)
+{
+    if (LIKELY(b->any_ours && key_equal(dst, b->ours_last)))
+        return true;
+    if (!addr_is_ours(b->t->ours, dst))
+        return false;
+    b->ours_last = dst;
+    b->any_ours = true;
+    return true;
+}
+
+/* The SA of an SPI with its tunnel; most often those of the packet before. */
+static struct sa *sa_of(struct batch *b, uint32_t spi, const struct tun **ret_tun)
+{
+    if (!b->sa_last || b->sa_last->spi_in != spi) {
+        struct sa *sa = sa_find_in(b->w->dp->by_in, spi);
+        const struct tun *tun = sa && sa->tunnel < b->t->n_tun ? b->t->tun[sa->tunnel] : NULL;
+        if (!tun)
+            return NULL;
+        b->sa_last = sa;
+        b->tun_last = tun;
+    }
+    *ret_tun = b->tun_last;
+    return b->sa_last;
+}
+
 void esp_in_begin(struct batch *b, struct pkt *p)
 {
     if (p->len < ESP_HEADER) {
         batch_drop(b, p, NULL, DP_REASON_SHORT);
         return;
     }
-    if (UNLIKELY(!addr_is_ours(b->t->ours, key_of(&p->outer.dst)))) {
+    if (UNLIKELY(!is_ours(b, key_of(&p->outer.dst)))) {
         batch_drop(b, p, NULL, DP_REASON_OUTER_DESTINATION);
         return;
     }
-    struct sa *sa = sa_find_in(b->w->dp->by_in, load_be32(p->data));
-    const struct tun *tun = sa && sa->tunnel < b->t->n_tun ? b->t->tun[sa->tunnel] : NULL;
-    if (UNLIKELY(!tun)) {
+    const struct tun *tun;
+    struct sa *sa = sa_of(b, load_be32(p->data), &tun);
+    if (UNLIKELY(!sa)) {
         batch_drop(b, p, NULL, DP_REASON_ESP_UNKNOWN_SPI);
         return;
     }
@@ -47,8 +73,8 @@ void esp_in_begin(struct batch *b, struct pkt *p)
         return;
     }
     b->job[b->n_jobs++] = (struct job){.p = p, .tun = tun, .sa = sa, .seq = load_be32(p->data + 4)};
-    b->op[b->n_ops++] = (struct esp_op){
-        .key = sa->key_in, .pkt = p->data, .text_len = p->len - ESP_HEADER - sa->iv - sa->icv};
+    b->op[b->n_ops++] =
+        (struct esp_op){.key = sa->key_in, .pkt = p->data, .text_len = p->len - ESP_HEADER - sa->in.iv - sa->in.icv};
 }
 
 /* An authentic packet from elsewhere nominates that place, nothing more: it may be a replay sent by anybody who saw it. */
@@ -67,13 +93,12 @@ static void nominate(struct batch *b, struct sa *sa, const struct pkt *p)
 
 static void note_authentic(struct batch *b, struct sa *sa, const struct pkt *p)
 {
-    const struct path *path = &sa->peer->path;
-    if (UNLIKELY(!sa->seen))
+    if (UNLIKELY(!sa->seen)) {
         sa->seen = batch_event(b, DP_EVENT_SA_SEEN, sa, NULL);
-    bool same_addr = p->outer.src.family == path->remote.addr.family &&
-                     key_equal(key_of(&p->outer.src), key_of(&path->remote.addr));
-    bool same_port = !sa->peer->udp || p->from != PKT_FROM_NATT || p->outer.sport == path->remote.port;
-    if (UNLIKELY(!(same_addr && same_port)))
+        sa->early &= !sa->seen;
+    }
+    bool same_port = sa->from.port == 0 || p->from != PKT_FROM_NATT || p->outer.sport == sa->from.port;
+    if (UNLIKELY(!(same_port && addr_same(&p->outer.src, &sa->from.addr))))
         nominate(b, sa, p);
 }
 
@@ -89,9 +114,9 @@ static enum dp_reason open_trailer(struct job *j, enum rc rc)
         sa->replay_drops++;
         return DP_REASON_ESP_REPLAY;
     }
-    uint32_t text_len = p->len - ESP_HEADER - sa->iv - sa->icv;
+    uint32_t text_len = p->len - ESP_HEADER - sa->in.iv - sa->in.icv;
     uint8_t next;
-    p->data += ESP_HEADER + sa->iv;
+    p->data += ESP_HEADER + sa->in.iv;
     p->len = text_len;
     if (wire_esp_trailer_read(p->data, text_len, &p->len, &next) != RC_OK)
         return DP_REASON_ESP_PADDING;

@@ -11,9 +11,9 @@ static void note_soft_limit(struct batch *b, struct sa *sa)
 static void iv_write(struct batch *b, struct sa *sa, uint8_t *p)
 {
     const struct dp_config *c = &b->w->dp->config;
-    if (sa->cbc)
+    if (sa->out.cbc)
         crypto_esp_cbc_iv(c->crypto, p); /* RFC 3602 3: unpredictable */
-    else if (sa->iv == 8)
+    else if (sa->out.iv == 8)
         store_be64(p, (uint64_t)c->sender_id << 40 | sa->iv_next); /* RFC 4106 3.1: never twice under a key */
     sa->iv_next++;
 }
@@ -22,8 +22,8 @@ bool esp_out_begin(struct batch *b, struct job *j)
 {
     struct pkt *p = j->p;
     struct sa *sa = j->sa;
-    uint32_t head = ESP_HEADER + (uint32_t)sa->iv, text_len = wire_esp_text_len(p->len, sa->align);
-    if (UNLIKELY(pkt_headroom(p) < head || pkt_tailroom(p) < text_len - p->len + sa->icv)) {
+    uint32_t head = ESP_HEADER + (uint32_t)sa->out.iv, text_len = wire_esp_text_len(p->len, sa->out.align);
+    if (UNLIKELY(pkt_headroom(p) < head || pkt_tailroom(p) < text_len - p->len + sa->out.icv)) {
         batch_drop(b, p, j->tun, DP_REASON_POOL);
         return false;
     }
@@ -31,22 +31,18 @@ bool esp_out_begin(struct batch *b, struct job *j)
         batch_drop(b, p, j->tun, DP_REASON_ESP_EXPIRED);
         return false;
     }
-    struct tunnel_count *count = &b->w->count[j->tun->handle];
-    count->c.packets_out++;
-    count->c.bytes_out += p->len;
-    sa->packets_out++;
     sa->bytes_out += p->len;
 
     wire_esp_trailer_write(p->data, p->len, text_len, j->version == 4 ? IP_PROTO_IPV4 : IP_PROTO_IPV6);
     p->data -= head;
-    p->len = head + text_len + sa->icv;
+    p->len = head + text_len + sa->out.icv;
     store_be32(p->data, sa->spi_out);
     store_be32(p->data + 4, ++sa->seq);
     iv_write(b, sa, p->data + ESP_HEADER);
     note_soft_limit(b, sa);
 
     p->outer = sa->peer->outer;
-    p->outer.ttl = j->tun->outer.ttl;
+    p->outer.ttl = j->tun->ttl;
     p->outer.tos = j->tos;
     p->outer.df = j->df;
     p->verdict = sa->peer->udp ? PKT_TO_NATT : PKT_TO_ESP;

@@ -50,9 +50,9 @@ static enum rc fill(struct fib *f, struct scratch *s, size_t n)
             f->hop[j] = (struct hop){.tunnel = s->sorted[j]->policy.tunnel,
                                      .priority = s->sorted[j]->policy.priority,
                                      .weight = s->sorted[j]->policy.weight};
-        struct lpm_route r = {.key = key_of(&p->addr),
-                              .len = p->len,
-                              .value = set_add(f, &n_sets, s->index, s->mask, (uint32_t)i, (uint32_t)(j - i))};
+        struct lpm_route r = {.key = key_of(&p->addr), .len = p->len};
+        r.value = j - i == 1 ? FIB_SINGLE + f->hop[i].tunnel
+                             : set_add(f, &n_sets, s->index, s->mask, (uint32_t)i, (uint32_t)(j - i));
         if (p->addr.family == 4)
             s->v4[n4++] = r;
         else

@@ -9,7 +9,8 @@ static struct job job_of(struct pkt *p, const struct ip_view *ip, const struct w
 {
     const struct tun *tun = way->tun;
     uint8_t dscp = tun->dscp == DSCP_COPY ? ip->tos & 0xfc : (uint8_t)(tun->dscp << 2);
-    uint8_t ecn = tun->ecn == ECN_NORMAL ? ip->tos & 3 : 0; /* RFC 6040 4.1: normal mode copies, compatibility mode clears */
+    uint8_t ecn =
+        tun->ecn == ECN_NORMAL ? ip->tos & 3 : 0; /* RFC 6040 4.1: normal mode copies, compatibility mode clears */
     return (struct job){
         .p = p,
         .tun = tun,
@@ -35,7 +36,8 @@ static struct addr icmp_source(const struct batch *b, const struct tun *tun, uin
     return any->family || family == 6 ? *any : addr_of(4, dummy4);
 }
 
-static void answer_too_big(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct tun *tun, uint16_t mtu)
+static void answer_too_big(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct tun *tun,
+                           uint16_t mtu)
 {
     struct live *live = &b->w->dp->live[tun->handle];
     struct addr src = icmp_source(b, tun, ip->version);
@@ -44,7 +46,8 @@ static void answer_too_big(struct batch *b, struct pkt *p, const struct ip_view 
         answer = pkt_get(b->pool, false);
     if (answer) {
         struct wr w = wr_of(answer->data, PKT_SMALL);
-        wire_icmp_too_big(&w, &src, ip->version == 6 && mtu < IP6_MIN_MTU ? IP6_MIN_MTU : mtu, span_of(p->data, ip->len));
+        wire_icmp_too_big(&w, &src, ip->version == 6 && mtu < IP6_MIN_MTU ? IP6_MIN_MTU : mtu,
+                          span_of(p->data, ip->len));
         answer->len = (uint32_t)wr_len(&w);
         answer->account = tun->account;
         answer->verdict = PKT_TO_TUN;
@@ -96,7 +99,7 @@ void way_fit(struct batch *b, struct pkt *p, const struct ip_view *ip, const str
     struct live *live = &b->w->dp->live[way->tun->handle];
     if (UNLIKELY(b->now >= live->path_mtu_until))
         pmtu_forget(live, way->tun);
-    const struct limits *limits = way->sa ? &way->sa->limits : &live->limits;
+    const struct limits *limits = way->sa ? &way->sa->out.limits : &live->limits;
     mss_clamp(p, ip, limits);
 
     struct job j = job_of(p, ip, way);

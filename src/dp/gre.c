@@ -2,16 +2,18 @@
  * already the answer, addressed from our endpoint to the peer, with GRE protocol 0. */
 #include "worker.h"
 
+size_t gre_slot(const struct gre_table *g, const struct addr *local, const struct addr *remote)
+{
+    return (uint32_t)pair_hash(key_of(local), key_of(remote)) & g->mask;
+}
+
 const struct tun *gre_find(const struct tables *t, const struct addr *local, const struct addr *remote)
 {
     if (local->family != remote->family)
         return NULL;
-    struct key l = key_of(local), r = key_of(remote);
-    uint32_t i = (uint32_t)pair_hash(l, r) & t->gre->mask;
-    for (; t->gre->slot[i]; i = (i + 1) & t->gre->mask) {
+    for (size_t i = gre_slot(t->gre, local, remote); t->gre->slot[i]; i = (i + 1) & t->gre->mask) {
         const struct tun *tun = t->tun[t->gre->slot[i] - 1];
-        if (tun->local.family == local->family && key_equal(key_of(&tun->local), l) &&
-            key_equal(key_of(&tun->remote), r))
+        if (addr_same(&tun->outer.src, local) && addr_same(&tun->outer.dst, remote))
             return tun;
     }
     return NULL;
@@ -20,8 +22,7 @@ const struct tun *gre_find(const struct tables *t, const struct addr *local, con
 static const struct tun *pair_of(struct batch *b, const struct pkt_outer *o)
 {
     const struct tun *last = b->gre_last;
-    if (last && last->local.family == o->dst.family && key_equal(key_of(&last->remote), key_of(&o->src)) &&
-        key_equal(key_of(&last->local), key_of(&o->dst)))
+    if (last && addr_same(&last->outer.dst, &o->src) && addr_same(&last->outer.src, &o->dst))
         return last;
     return b->gre_last = gre_find(b->t, &o->dst, &o->src);
 }

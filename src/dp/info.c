@@ -41,6 +41,47 @@ void worker_counters_sum(const struct dp *dp, uint32_t tunnel, struct dp_counter
             add(ret, &dp->worker[i]->count[tunnel].c);
 }
 
+/* ---- IPsec: an SA's own counters are all that a packet touches ---------------------------------- */
+
+void traffic_add(struct traffic *to, const struct traffic *t)
+{
+    to->packets_in += t->packets_in;
+    to->bytes_in += t->bytes_in;
+    to->packets_out += t->packets_out;
+    to->bytes_out += t->bytes_out;
+    if (t->last_in > to->last_in)
+        to->last_in = t->last_in;
+}
+
+struct traffic traffic_of_sa(const struct sa *sa)
+{
+    return (struct traffic){.packets_in = sa->packets_in,
+                            .bytes_in = sa->bytes_in,
+                            .packets_out = sa->seq,
+                            .bytes_out = sa->bytes_out,
+                            .last_in = sa->last_in};
+}
+
+struct traffic traffic_of_tunnel(const struct live *live)
+{
+    struct traffic sum = live->gone;
+    for (uint32_t i = 0; live->sas && i < live->sas->n; i++) {
+        struct traffic t = traffic_of_sa(live->sas->v[i]);
+        traffic_add(&sum, &t);
+    }
+    return sum;
+}
+
+static void counters_add(struct dp_counters *to, const struct traffic *t)
+{
+    to->packets_in += t->packets_in;
+    to->bytes_in += t->bytes_in;
+    to->packets_out += t->packets_out;
+    to->bytes_out += t->bytes_out;
+}
+
+/* ---- what can be asked -------------------------------------------------------------------------- */
+
 /* The SA a tunnel sends on now, selectors aside. */
 static const struct sa *sending(const struct live *live)
 {
@@ -49,7 +90,7 @@ static const struct sa *sending(const struct live *live)
         const struct sa *sa = live->sas->v[i];
         if (sa->expired || sa->seq >= SEQ_HARD || sa->iv_next >= IV_HARD)
             continue;
-        if (!sa->replaces || sa->seen)
+        if (!sa->early)
             return sa;
         if (!early)
             early = sa;
@@ -64,7 +105,7 @@ bool dp_tunnel_info(const struct dp *dp, uint32_t handle, struct dp_tunnel_info 
         return false;
     const struct live *live = &dp->live[handle];
     const struct sa *sa = sending(live);
-    const struct limits *limits = sa ? &sa->limits : &live->limits;
+    const struct limits *limits = sa ? &sa->out.limits : &live->limits;
     struct dp_tunnel_info info = {
         .mtu = limits->mtu,
         .mss4 = limits->mss4,
@@ -79,6 +120,10 @@ bool dp_tunnel_info(const struct dp *dp, uint32_t handle, struct dp_tunnel_info 
             info.last_in = dp->worker[i]->count[handle].last_in;
     if (info.counters.packets_in == 0)
         info.last_in = 0; /* the handle's former holder's */
+    struct traffic traffic = traffic_of_tunnel(live);
+    counters_add(&info.counters, &traffic);
+    if (t->view->type == TUNNEL_IPSEC)
+        info.last_in = traffic.last_in;
     *ret = info;
     return true;
 }
@@ -91,15 +136,15 @@ bool dp_sa_info(const struct dp *dp, uint32_t spi_in, struct dp_sa_info *ret)
     *ret = (struct dp_sa_info){
         .packets_in = sa->packets_in,
         .bytes_in = sa->bytes_in,
-        .packets_out = sa->packets_out,
+        .packets_out = sa->seq,
         .bytes_out = sa->bytes_out,
         .seq_in = sa->window.top,
         .seq_out = sa->seq,
         .replay_drops = sa->replay_drops,
         .integrity_drops = sa->integrity_drops,
-        .mtu = sa->limits.mtu,
-        .mss4 = sa->limits.mss4,
-        .mss6 = sa->limits.mss6,
+        .mtu = sa->out.limits.mtu,
+        .mss4 = sa->out.limits.mss4,
+        .mss6 = sa->out.limits.mss6,
         .sending = sending(&dp->live[sa->tunnel]) == sa,
     };
     return true;
@@ -120,5 +165,11 @@ void dp_total_info(const struct dp *dp, struct dp_counters *ret)
             sum.bytes_out += w->count[k].c.bytes_out;
         }
     }
+    struct traffic traffic = dp->gone;
+    for (uint32_t i = 0; i < dp->config.max_tunnels; i++) {
+        struct traffic t = traffic_of_tunnel(&dp->live[i]);
+        traffic_add(&traffic, &t);
+    }
+    counters_add(&sum, &traffic);
     *ret = sum;
 }

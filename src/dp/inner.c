@@ -68,7 +68,7 @@ static enum dp_reason check(struct batch *b, struct pkt *p, const struct tun *tu
         return DP_REASON_INNER_VERSION;
     if (wire_ip_parse(p->data, p->len, ip) != RC_OK)
         return DP_REASON_INNER_LENGTH;
-    if (sa && !selectors_match(&sa->selectors, p->data, ip, true))
+    if (sa && !sa_holds(sa, &sa->in, p->data, ip, true))
         return DP_REASON_ESP_SELECTOR; /* RFC 4301 5.2 4: MUST discard */
     /* A packet is decapsulated once: GRE straight inside GRE is taken for an attempt to pass a filter. */
     if (!sa && ip->proto == IP_PROTO_GRE)
@@ -92,16 +92,18 @@ void inner_accept(struct batch *b, struct pkt *p, const struct tun *tun, struct 
     if (UNLIKELY(ecn != (ip.tos & 3)))
         wire_ip_ecn_set(p->data, ecn);
     p->len = ip.len; /* what stands behind is padding: Ethernet's, or TFC (RFC 4303 2.7) */
-    mss_clamp(p, &ip, sa ? &sa->limits : &b->w->dp->live[tun->handle].limits);
+    mss_clamp(p, &ip, sa ? &sa->in.limits : &b->w->dp->live[tun->handle].limits);
     p->verdict = PKT_TO_TUN;
     p->account = tun->account;
 
+    if (sa) { /* its tunnel's counters are the sum of its SAs' */
+        sa->packets_in++;
+        sa->bytes_in += ip.len;
+        sa->last_in = b->now;
+        return;
+    }
     struct tunnel_count *count = &b->w->count[tun->handle];
     count->c.packets_in++;
     count->c.bytes_in += ip.len;
     count->last_in = b->now;
-    if (sa) {
-        sa->packets_in++;
-        sa->bytes_in += ip.len;
-    }
 }

@@ -55,6 +55,6 @@ void limits_update(struct live *live, const struct tun *tun)
         o.outer_v6 = sa->peer->outer.dst.family == 6;
         o.udp = sa->peer->udp;
         o.alg = sa->alg;
-        sa->limits = limits_of(tun, dp_inner_mtu(&o, path));
+        sa->in.limits = sa->out.limits = limits_of(tun, dp_inner_mtu(&o, path));
     }
 }

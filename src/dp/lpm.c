@@ -215,7 +215,7 @@ static inline __attribute__((always_inline)) void walk_all(const struct lpm *t, 
         leaf[i] = 0;
         walk[left] = (struct walk){key_advance(k[i], t->root_bits), at, (uint32_t)i};
         left += !(at & LPM_LEAF);
-        __builtin_prefetch(at & LPM_LEAF ? t->nodes : &t->nodes[at]);
+        prefetch(at & LPM_LEAF ? t->nodes : &t->nodes[at], 1);
     }
     while (left > 0) {
         size_t still = 0;
@@ -228,10 +228,10 @@ static inline __attribute__((always_inline)) void walk_all(const struct lpm *t, 
                 w.at = node->child + count(node->children & upto) - 1;
                 w.key = key_advance(w.key, STRIDE);
                 walk[still++] = w;
-                __builtin_prefetch(&t->nodes[w.at]);
+                prefetch(&t->nodes[w.at], 1);
             } else {
                 leaf[w.i] = node->leaf + count(node->runs & upto);
-                __builtin_prefetch(&t->leaves[leaf[w.i] - 1]);
+                prefetch(&t->leaves[leaf[w.i] - 1], 1);
             }
         }
         left = still;

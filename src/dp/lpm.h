@@ -22,6 +22,10 @@ static inline struct key key_of(const struct addr *a)
 {
     return a->family == 6 ? key6(a->b) : key4(load_be32(a->b));
 }
+static inline bool addr_same(const struct addr *a, const struct addr *b) /* addr_equal() in two comparisons */
+{
+    return a->family == b->family && memcmp(a->b, b->b, sizeof a->b) == 0;
+}
 static inline bool key_equal(struct key a, struct key b)
 {
     return a.hi == b.hi && a.lo == b.lo;

@@ -44,8 +44,8 @@ static bool match_esp(struct batch *b, const struct icmp_too_big *m, bool udp, s
     const struct sa_index *x = b->w->dp->by_out;
     uint32_t spi = load_be32(esp.p);
     struct sa *sa;
-    for (size_t i = spi_hash(spi) & x->mask; (sa = x->slot[i]) != NULL; i = (i + 1) & x->mask) {
-        if (sa == SA_GONE || sa->spi_out != spi || sa->peer->udp != udp || sa->tunnel >= b->t->n_tun)
+    for (size_t i = sa_slot(x, spi); (sa = x->slot[i].sa) != NULL; i = (i + 1) & x->mask) {
+        if (sa == SA_GONE || x->slot[i].spi != spi || sa->peer->udp != udp || sa->tunnel >= b->t->n_tun)
             continue;
         const struct pkt_outer *o = &sa->peer->outer;
         const struct tun *tun = b->t->tun[sa->tunnel];

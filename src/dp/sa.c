@@ -10,7 +10,7 @@ static struct sa_index *index_new(size_t n)
     size_t slots = 16;
     while (slots < 2 * n)
         slots *= 2;
-    struct sa_index *x = calloc(1, sizeof *x + slots * sizeof(struct sa *));
+    struct sa_index *x = calloc(1, sizeof *x + slots * sizeof *x->slot);
     if (x)
         x->mask = slots - 1;
     return x;
@@ -25,29 +25,30 @@ enum rc sa_indexes_new(struct dp *dp)
 
 static void index_insert(struct sa_index *x, uint32_t spi, struct sa *sa)
 {
-    size_t i = spi_hash(spi) & x->mask;
-    while (x->slot[i] && x->slot[i] != SA_GONE)
+    size_t i = sa_slot(x, spi);
+    while (x->slot[i].sa && x->slot[i].sa != SA_GONE)
         i = (i + 1) & x->mask;
-    x->used += x->slot[i] == NULL;
-    x->slot[i] = sa;
+    x->used += x->slot[i].sa == NULL;
+    x->slot[i].spi = spi;
+    x->slot[i].sa = sa;
 }
 
 static void index_remove(struct sa_index *x, uint32_t spi, const struct sa *sa)
 {
-    size_t i = spi_hash(spi) & x->mask;
-    while (x->slot[i] != sa)
+    size_t i = sa_slot(x, spi);
+    while (x->slot[i].sa != sa)
         i = (i + 1) & x->mask;
-    x->slot[i] = SA_GONE;
-    if (x->slot[(i + 1) & x->mask])
+    x->slot[i].sa = SA_GONE;
+    if (x->slot[(i + 1) & x->mask].sa)
         return;
-    for (; x->slot[i] == SA_GONE; i = (i - 1) & x->mask) { /* the end of a chain: free for good */
-        x->slot[i] = NULL;
+    for (; x->slot[i].sa == SA_GONE; i = (i - 1) & x->mask) { /* the end of a chain: free for good */
+        x->slot[i].sa = NULL;
         x->used--;
     }
 }
 
 /* Removed entries inside long chains stay: when they fill the index, it is made anew. */
-static enum rc index_make_room(struct sa_index **x, bool by_in)
+static enum rc index_make_room(struct sa_index **x)
 {
     struct sa_index *old = *x;
     if (old->used < (old->mask + 1) / 4 * 3)
@@ -56,8 +57,8 @@ static enum rc index_make_room(struct sa_index **x, bool by_in)
     if (!new)
         return RC_NOMEM;
     for (size_t i = 0; i <= old->mask; i++)
-        if (old->slot[i] && old->slot[i] != SA_GONE)
-            index_insert(new, by_in ? old->slot[i]->spi_in : old->slot[i]->spi_out, old->slot[i]);
+        if (old->slot[i].sa && old->slot[i].sa != SA_GONE)
+            index_insert(new, old->slot[i].spi, old->slot[i].sa);
     *x = new;
     free(old);
     return RC_OK;
@@ -65,31 +66,38 @@ static enum rc index_make_room(struct sa_index **x, bool by_in)
 
 /* ---- up --------------------------------------------------------------------------------------- */
 
+static void peer_free(struct sa *sa)
+{
+    if (sa->peer != &sa->first_peer)
+        free(sa->peer);
+}
+
 static void sa_free(struct sa *sa)
 {
     if (!sa)
         return;
     crypto_esp_key_free(sa->key_in);
     crypto_esp_key_free(sa->key_out);
-    free(sa->peer);
+    peer_free(sa);
     free(sa);
 }
 
-static struct sa_peer *peer_new(const struct path *path, bool udp, const struct tun *tun)
+static struct sa_peer peer_of(const struct path *path, bool udp, const struct tun *tun)
 {
-    struct sa_peer *peer = calloc(1, sizeof *peer);
-    if (!peer)
-        return NULL;
-    peer->path = *path;
-    peer->udp = udp;
-    peer->outer = (struct pkt_outer){
-        .src = path->local.addr,
-        .dst = path->remote.addr,
-        .sport = udp ? path->local.port : 0,
-        .dport = udp ? path->remote.port : 0,
-        .ttl = tun->outer.ttl,
+    return (struct sa_peer){
+        .outer = {.src = path->local.addr,
+                  .dst = path->remote.addr,
+                  .sport = udp ? path->local.port : 0,
+                  .dport = udp ? path->remote.port : 0,
+                  .ttl = tun->ttl},
+        .udp = udp,
+        .path = *path,
     };
-    return peer;
+}
+
+static struct endpoint from_of(const struct sa_peer *peer)
+{
+    return (struct endpoint){.addr = peer->outer.dst, .port = peer->outer.dport};
 }
 
 static bool path_is_usable(const struct path *p)
@@ -105,7 +113,9 @@ static enum rc sa_new(struct dp *dp, const struct child_sa *c, const struct tun 
     if (c->key_len > ESP_KEYMAT_MAX || !path_is_usable(&c->path))
         return RC_RANGE;
     uint32_t words = window_words(window);
-    size_t size = (sizeof(struct sa) + words * sizeof(uint64_t) + LINE - 1) / LINE * LINE;
+    size_t size = (offsetof(struct sa, words) + words * sizeof(uint64_t) + LINE - 1) / LINE * LINE;
+    if (size < sizeof(struct sa))
+        size = sizeof(struct sa);
     struct sa *sa = aligned_alloc(LINE, size);
     if (!sa)
         return RC_NOMEM;
@@ -114,20 +124,21 @@ static enum rc sa_new(struct dp *dp, const struct child_sa *c, const struct tun 
         .spi_out = c->spi_out,
         .tunnel = c->tunnel,
         .hard_expiry = c->hard_expiry,
-        .iv = sizes.iv,
-        .icv = sizes.icv,
-        .align = sizes.align,
-        .cbc = c->alg.encr == ENCR_AES_CBC,
+        .hard_expiry_out = c->hard_expiry,
+        .in = {.iv = sizes.iv, .icv = sizes.icv, .align = sizes.align, .cbc = c->alg.encr == ENCR_AES_CBC},
         .window = {.size = window, .mask = words - 1},
         .selectors = selectors_of(&c->ts_local, &c->ts_remote),
         .alg = c->alg,
     };
     memset(sa->words, 0, words * sizeof(uint64_t)); /* after the assignment, whose padding may reach into them */
     sa->window.word = sa->words;
-    sa->peer = peer_new(&c->path, c->udp, tun);
-    enum rc rc = sa->peer ? RC_OK : RC_NOMEM;
-    if (rc == RC_OK)
-        rc = crypto_esp_key_new(dp->config.crypto, c->alg, span_of(c->key_in, c->key_len), &sa->key_in);
+    sa->in.all4 = sa->selectors.all4;
+    sa->in.all6 = sa->selectors.all6;
+    sa->out = sa->in;
+    sa->first_peer = peer_of(&c->path, c->udp, tun);
+    sa->peer = &sa->first_peer;
+    sa->from = from_of(sa->peer);
+    enum rc rc = crypto_esp_key_new(dp->config.crypto, c->alg, span_of(c->key_in, c->key_len), &sa->key_in);
     if (rc == RC_OK)
         rc = crypto_esp_key_new(dp->config.crypto, c->alg, span_of(c->key_out, c->key_len), &sa->key_out);
     if (rc != RC_OK) {
@@ -152,6 +163,7 @@ static enum rc set_replace(struct live *live, struct sa *add, const struct sa *r
             new->v[new->n++] = live->sas->v[i];
     struct sa_set *old = live->sas;
     live->sas = new;
+    live->newest = new->n > 0 ? new->v[0] : NULL;
     free(old);
     return RC_OK;
 }
@@ -174,7 +186,7 @@ enum rc dp_child_up(struct dp *dp, uint64_t now, const struct child_sa *c)
     if (rc != RC_OK)
         return rc;
     struct live *live = &dp->live[c->tunnel];
-    if (index_make_room(&dp->by_in, true) != RC_OK || index_make_room(&dp->by_out, false) != RC_OK ||
+    if (index_make_room(&dp->by_in) != RC_OK || index_make_room(&dp->by_out) != RC_OK ||
         set_replace(live, sa, NULL) != RC_OK) {
         sa_free(sa);
         return RC_NOMEM;
@@ -182,6 +194,7 @@ enum rc dp_child_up(struct dp *dp, uint64_t now, const struct child_sa *c)
     struct sa *replaced = c->replaces ? sa_find_in(dp->by_in, c->replaces) : NULL;
     if (replaced && replaced->tunnel == c->tunnel && !c->ready)
         sa->replaces = replaced;
+    sa->early = sa->replaces != NULL;
     index_insert(dp->by_in, sa->spi_in, sa);
     index_insert(dp->by_out, sa->spi_out, sa);
     dp->n_sas++;
@@ -195,18 +208,23 @@ static void sa_remove(struct dp *dp, struct sa *sa)
 {
     struct live *live = &dp->live[sa->tunnel];
     for (uint32_t i = 0; i < live->sas->n; i++)
-        if (live->sas->v[i]->replaces == sa)
+        if (live->sas->v[i]->replaces == sa) {
             live->sas->v[i]->replaces = NULL;
+            live->sas->v[i]->early = false;
+        }
     if (set_replace(live, NULL, sa) != RC_OK) { /* no memory: close the gap in the old set instead */
         uint32_t k = 0;
         for (uint32_t i = 0; i < live->sas->n; i++)
             if (live->sas->v[i] != sa)
                 live->sas->v[k++] = live->sas->v[i];
         live->sas->n = k;
+        live->newest = k > 0 ? live->sas->v[0] : NULL;
     }
     index_remove(dp->by_in, sa->spi_in, sa);
     index_remove(dp->by_out, sa->spi_out, sa);
     dp->n_sas--;
+    struct traffic t = traffic_of_sa(sa);
+    traffic_add(&live->gone, &t);
     sa_free(sa);
 }
 
@@ -224,6 +242,7 @@ void sa_remove_all(struct dp *dp, uint32_t tunnel)
         sa_remove(dp, live->sas->v[0]);
     free(live->sas);
     live->sas = NULL;
+    live->newest = NULL;
 }
 
 enum rc dp_child_moved(struct dp *dp, uint32_t spi_in, const struct path *path, bool udp)
@@ -234,11 +253,13 @@ enum rc dp_child_moved(struct dp *dp, uint32_t spi_in, const struct path *path, 
     if (!path_is_usable(path))
         return RC_RANGE;
     const struct tun *tun = dp->tunnel[sa->tunnel]->view;
-    struct sa_peer *new = peer_new(path, udp, tun), *old = sa->peer;
+    struct sa_peer *new = aligned_alloc(LINE, sizeof *new);
     if (!new)
         return RC_NOMEM;
+    *new = peer_of(path, udp, tun);
+    peer_free(sa);
     sa->peer = new;
-    free(old);
+    sa->from = from_of(new);
     sa->nominated = (struct endpoint){0};
     dp->live[sa->tunnel].path_mtu = 0; /* it was another path's */
     limits_update(&dp->live[sa->tunnel], tun);

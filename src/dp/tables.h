@@ -19,37 +19,44 @@
 
 /* ---- limits (docs/limits.md) ------------------------------------------------------------------- */
 
-#define SEQ_HARD UINT32_MAX              /* RFC 4303 3.3.3: never wraps; 2^32 - 1 is the last one sent */
-#define SEQ_SOFT UINT32_C(0xc0000000)    /* three quarters: at 10 Mpps 107 s are left for the rekey */
-#define IV_HARD (UINT64_C(1) << 40)      /* the counter's 40 bits behind the 24 of the sender id */
+#define SEQ_HARD UINT32_MAX           /* RFC 4303 3.3.3: never wraps; 2^32 - 1 is the last one sent */
+#define SEQ_SOFT UINT32_C(0xc0000000) /* three quarters: at 10 Mpps 107 s are left for the rekey */
+#define IV_HARD (UINT64_C(1) << 40)   /* the counter's 40 bits behind the 24 of the sender id */
 #define IV_SOFT (UINT64_C(3) << 38)
-#define PMTU_AGE (600 * NS_PER_S)        /* RFC 1191 6.3 */
+#define PMTU_AGE (600 * NS_PER_S) /* RFC 1191 6.3 */
 #define PMTU_FLOOR4 576
 #define PMTU_FLOOR6 IP6_MIN_MTU
-#define ICMP_RATE 100                    /* "too big" per second and tunnel */
-#define KEEPALIVE_RATE 1                 /* answers per second and tunnel; Cisco's default is one every 10 s */
+#define ICMP_RATE 100    /* "too big" per second and tunnel */
+#define KEEPALIVE_RATE 1 /* answers per second and tunnel; Cisco's default is one every 10 s */
 #define KEEPALIVE_BURST 5
-#define MOVED_REPEAT NS_PER_S            /* the same nomination again at the earliest */
+#define MOVED_REPEAT NS_PER_S /* the same nomination again at the earliest */
 
 /* ---- immutable: published ----------------------------------------------------------------------- */
 
 struct tun { /* a tunnel as the workers see it */
+    /* what every packet needs: one line */
     uint32_t handle, account;
     uint8_t type, df, ecn, dscp; /* enums of policy.h */
     uint8_t gre_len;             /* GRE header we prepend */
     bool has_key, sequence_check, keepalive, check_sources;
+    uint8_t ttl; /* of the outer header */
     uint16_t gre_flags;
-    uint16_t path_mtu, mtu, mss; /* configured; 0: derived */
     uint32_t key;
-    uint32_t net4, mask4;       /* interface subnet; mask 0: none */
-    struct key net6, mask6;
-    struct addr icmp4, icmp6;   /* interface addresses, sources of our ICMP; family 0: none */
-    struct addr local, remote;  /* endpoints; remote of family 0: IPsec from anywhere */
-    struct pkt_outer outer;     /* GRE: the outer header, to be copied and patched; IPsec: ttl, dscp */
+    uint32_t net4, mask4;                       /* interface subnet; mask 0: none */
     struct source_set *sources, *allow_sources; /* the account's and its own */
+
+    /* GRE alone: another */
+    _Alignas(LINE) struct pkt_outer
+        outer; /* the outer header, to be copied and patched; its addresses are the endpoint pair */
+
+    /* seldom, or IPv6 */
+    struct key net6, mask6;
+    struct addr icmp4, icmp6;    /* interface addresses, sources of our ICMP; family 0: none */
+    struct addr local, remote;   /* endpoints; remote of family 0: IPsec from anywhere */
+    uint16_t path_mtu, mtu, mss; /* configured; 0: derived */
 };
 
-struct gre_table {  /* GRE tunnels by endpoint pair; those that share a pair are chained */
+struct gre_table { /* GRE tunnels by endpoint pair; those that share a pair are chained */
     uint32_t mask;
     uint32_t *slot; /* handle + 1 of the first tunnel of a pair; 0: free */
     uint32_t *next; /* by handle: handle + 1 of the next one; 0: last */
@@ -57,19 +64,20 @@ struct gre_table {  /* GRE tunnels by endpoint pair; those that share a pair are
 
 struct addr_set { /* our own addresses */
     uint32_t mask;
-    struct key *slot; /* all zero: free */
+    struct key *slot;       /* all zero: free */
     struct addr any4, any6; /* one of each family, or family 0 */
 };
 
 struct hop {
     uint32_t tunnel, priority, weight;
 };
-struct hops { /* the choices of one prefix, best priority first */
+struct hops {          /* the choices of one prefix, best priority first */
     uint32_t first, n; /* in fib.hop */
 };
-struct fib { /* one account's routes */
+#define FIB_SINGLE (UINT32_C(1) << 30) /* the only choice, as nearly always: it takes no look at the set */
+struct fib {                           /* one account's routes */
     uint32_t account;
-    struct lpm v4, v6; /* value: index into `set` */
+    struct lpm v4, v6; /* value: FIB_SINGLE + tunnel, or index into `set` */
     struct hops *set;  /* set[0] is unused */
     struct hop *hop;
 };
@@ -89,79 +97,112 @@ struct limits { /* what an encapsulation lets through now */
     uint16_t mtu, mss4, mss6;
 };
 
-struct sa_peer { /* where the SA's packets go; replaced as a whole when the peer moves */
-    struct pkt_outer outer;
-    struct path path;
+struct sa_peer {                           /* where the SA's packets go; replaced as a whole when the peer moves */
+    _Alignas(LINE) struct pkt_outer outer; /* first, and on one line */
     bool udp;
+    struct path path;
 };
 
+struct sa_shape { /* what both directions look at; each has a copy in its own lines */
+    struct limits limits;
+    uint8_t iv, icv, align;
+    bool cbc, all4, all6; /* the selectors hold every IPv4, IPv6 packet */
+};
+
+/* Of 100,000 SAs none is in the cache when its packet comes: what a direction touches stands together, and next to nothing else. */
 struct sa {
-    /* receiving: two lines */
+    /* receiving: two lines, the window's words, and the key */
     uint32_t spi_in, tunnel;
     struct esp_key *key_in;
     uint64_t hard_expiry;
-    uint8_t iv, icv, align;
-    bool cbc, seen, expired; /* expired: DP_EVENT_SA_HARD is out */
-    struct limits limits;
     struct window window;
-    uint64_t packets_in, bytes_in;
-    uint32_t replay_drops, integrity_drops;
-    struct sa_peer *peer;
+    struct sa_shape in;
+    bool seen, expired; /* expired: DP_EVENT_SA_HARD is out */
 
-    /* sending: two lines */
+    _Alignas(LINE) uint64_t packets_in;
+    uint64_t bytes_in;
+    uint64_t last_in; /* now of the last authentic packet */
+    uint32_t replay_drops, integrity_drops;
+    struct endpoint from; /* where its packets come from as far as we know; port 0: raw ESP */
+
+    /* sending: one line, the peer, and the key. packets_out is seq: both count what was sent */
     _Alignas(LINE) struct esp_key *key_out;
-    uint64_t iv_next; /* counter of the next packet, below the sender id */
+    struct sa_peer *peer;
+    uint64_t hard_expiry_out; /* the same once more */
+    uint64_t iv_next;         /* counter of the next packet, below the sender id */
+    uint64_t bytes_out;
     uint32_t spi_out;
-    uint32_t seq;     /* last one sent */
-    struct sa *replaces; /* still sent on until `seen` */
-    uint64_t packets_out, bytes_out;
-    bool soft;        /* DP_EVENT_SA_SOFT is out */
+    uint32_t seq; /* last one sent */
+    struct sa_shape out;
+    bool soft;  /* DP_EVENT_SA_SOFT is out */
+    bool early; /* replaces another one and is not seen yet */
 
     /* seldom */
+    _Alignas(LINE) struct sa *replaces; /* still sent on until this one is seen */
     struct selectors selectors;
     struct esp_alg alg;
     struct endpoint nominated;
     uint64_t nominated_at;
+    struct sa_peer first_peer; /* in the same page, until the peer moves */
     uint64_t words[];
 };
+_Static_assert(offsetof(struct sa, key_out) == 2 * LINE && offsetof(struct sa, replaces) == 3 * LINE, "lines of an SA");
+_Static_assert(sizeof(struct pkt_outer) < LINE, "the outer header lies in one line");
+
+/* Is the inner packet inside the SA's traffic selectors? `shape` is the copy of the direction at hand. */
+static inline bool sa_holds(const struct sa *sa, const struct sa_shape *shape, const uint8_t *p,
+                            const struct ip_view *ip, bool inbound)
+{
+    return (ip->version == 4 ? shape->all4 : shape->all6) || selectors_match(&sa->selectors, p, ip, inbound);
+}
 
 struct sa_set { /* of one tunnel, newest first; replaced as a whole */
     uint32_t n;
     struct sa *v[];
 };
 
-struct live {
-    struct limits limits; /* GRE */
-    uint16_t path_mtu;    /* learned; 0: none */
-    uint64_t path_mtu_until;
-    uint32_t seq_out;     /* GRE: next sequence number */
-    uint32_t seq_in;      /* GRE: last one received, 2^32 - 1 before the first (RFC 2890 2.2) */
-    struct bucket icmp, keepalive;
-    struct sa_set *sas;   /* IPsec; NULL: none */
+struct traffic { /* of an IPsec tunnel: what its SAs have counted */
+    uint64_t packets_in, bytes_in, packets_out, bytes_out, last_in;
 };
 
-struct sa_index { /* open addressing; a removed entry leaves SA_GONE behind where a chain runs on */
+struct live {                            /* what every packet needs on one line, and the rest */
+    _Alignas(LINE) struct limits limits; /* GRE */
+    uint16_t path_mtu;                   /* learned; 0: none */
+    uint64_t path_mtu_until;
+    uint32_t seq_out;   /* GRE: next sequence number */
+    uint32_t seq_in;    /* GRE: last one received, 2^32 - 1 before the first (RFC 2890 2.2) */
+    struct sa_set *sas; /* IPsec; NULL: none */
+    struct sa *newest;  /* sas->v[0], or NULL */
+    _Alignas(LINE) struct bucket icmp;
+    struct bucket keepalive;
+    struct traffic gone; /* of SAs that are no more */
+};
+
+struct sa_index {      /* open addressing; a removed entry leaves SA_GONE behind where a chain runs on */
     size_t mask, used; /* used: slots not free */
-    struct sa *slot[];
+    struct sa_slot {
+        struct sa *sa;
+        uint32_t spi; /* here too, so that of all SAs in a chain only the right one is touched */
+    } slot[];
 };
 #define SA_GONE ((struct sa *)(uintptr_t)1)
 
-static inline uint32_t spi_hash(uint32_t spi)
+static inline size_t sa_slot(const struct sa_index *x, uint32_t spi) /* where its chain begins */
 {
-    return (spi * UINT32_C(0x9e3779b1)) >> 8;
+    return (size_t)(spi * UINT64_C(0x9e3779b97f4a7c15) >> 32) & x->mask;
 }
 static inline struct sa *sa_find_in(const struct sa_index *x, uint32_t spi_in)
 {
-    struct sa *sa;
-    for (size_t i = spi_hash(spi_in) & x->mask; (sa = x->slot[i]) != NULL; i = (i + 1) & x->mask)
-        if (sa != SA_GONE && sa->spi_in == spi_in)
-            return sa;
+    const struct sa_slot *s;
+    for (size_t i = sa_slot(x, spi_in); (s = &x->slot[i])->sa != NULL; i = (i + 1) & x->mask)
+        if (s->spi == spi_in && s->sa != SA_GONE)
+            return s->sa;
     return NULL;
 }
 
 /* ---- control side --------------------------------------------------------------------------------- */
 
-struct source_set { /* allowed inner sources; tunnels of an account share one */
+struct source_set {       /* allowed inner sources; tunnels of an account share one */
     struct map_node node; /* by content */
     uint32_t refs;
     size_t n;
@@ -170,8 +211,8 @@ struct source_set { /* allowed inner sources; tunnels of an account share one */
 };
 
 struct tunnel {
-    struct tun *view; /* the next published one */
-    struct prefix net[2];    /* implicit routes; family 0: none */
+    struct tun *view;     /* the next published one */
+    struct prefix net[2]; /* implicit routes; family 0: none */
     struct list routes;
     uint32_t window;         /* replay window of SAs to come, packets; 0: no check */
     struct dp_counters base; /* of the handle's former holders */
@@ -202,6 +243,7 @@ struct dp {
     struct addr *endpoints;
     size_t n_endpoints;
     uint32_t n_sas;
+    struct traffic gone; /* of tunnels that are no more */
     uint64_t seed;
     bool tunnels_dirty; /* tunnels or endpoints changed since the last publication */
     struct dp_worker *worker[WORKERS_MAX];
@@ -252,5 +294,8 @@ void limits_update(struct live *live, const struct tun *tun);
 
 /* info.c */
 void worker_counters_sum(const struct dp *dp, uint32_t tunnel, struct dp_counters *ret); /* since the workers began */
+void traffic_add(struct traffic *to, const struct traffic *t);
+struct traffic traffic_of_sa(const struct sa *sa);
+struct traffic traffic_of_tunnel(const struct live *live);
 
 #endif

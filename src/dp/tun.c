@@ -1,4 +1,5 @@
-/* From an account's TUN: look-up and fitting packet by packet, then encapsulation of the whole batch with one call of the cipher. */
+/* From an account's TUN: a batch of inner packets, in passes: headers; routes of all; each packet's way, and whether it fits; then
+ * encapsulation of all with one call of the cipher. */
 #include "worker.h"
 
 #define AHEAD 3 /* packets */
@@ -44,47 +45,67 @@ static bool offload_finish(struct pkt *p)
 }
 
 /* An outer packet that came back in: its destination is an endpoint of ours, or the far end of the tunnel it would go into. */
-static bool is_loop(const struct batch *b, const uint8_t *p, const struct ip_view *ip, const struct way *way)
+static bool is_loop(const struct in *in, const struct way *way)
 {
-    struct key dst = ip->version == 4 ? key4(load_be32(p + IP4_DST)) : key6(p + IP6_DST);
-    const struct addr *remote = way->sa ? &way->sa->peer->outer.dst : &way->tun->remote;
-    return (remote->family == ip->version && key_equal(dst, key_of(remote))) || addr_is_ours(b->t->ours, dst);
+    const struct addr *remote = way->sa ? &way->sa->peer->outer.dst : &way->tun->outer.dst;
+    return in->ours || (remote->family == in->ip.version && key_equal(in->dst, key_of(remote)));
 }
 
-static enum dp_reason take(struct batch *b, struct pkt *p, struct ip_view *ip, struct way *way)
+static enum dp_reason take(struct pkt *p, struct in *ret)
 {
     if (UNLIKELY(p->offload.needs_csum || p->offload.gso != PKT_GSO_NONE || p->offload.gso_size != 0) &&
         !offload_finish(p))
         return DP_REASON_OFFLOAD;
     if (p->len > 0 && p->data[0] >> 4 != 4 && p->data[0] >> 4 != 6)
         return DP_REASON_INNER_VERSION;
-    if (wire_ip_parse(p->data, p->len, ip) != RC_OK)
+    if (wire_ip_parse(p->data, p->len, &ret->ip) != RC_OK)
         return DP_REASON_INNER_LENGTH;
-    p->len = ip->len;
-    enum dp_reason reason = way_choose(b, p, ip, way);
-    if (LIKELY(reason == DP_REASON_NONE) && UNLIKELY(is_loop(b, p->data, ip, way)))
-        return DP_REASON_INNER_LOOP;
-    return reason;
+    p->len = ret->ip.len;
+    ret->p = p;
+    ret->dst = ret->ip.version == 4 ? key4(load_be32(p->data + IP4_DST)) : key6(p->data + IP6_DST);
+    return DP_REASON_NONE;
 }
 
-void dp_from_tun(struct dp_worker *w, uint64_t now, struct pkt **v, size_t n, struct pkt_pool *pool, struct pkt_list *ret)
+static void refuse(struct batch *b, struct pkt *p, const struct tun *tun, enum dp_reason reason)
+{
+    batch_drop(b, p, tun, reason);
+    batch_emit(b, p);
+}
+
+static void run(struct batch *b, struct pkt **v, size_t n)
+{
+    struct in in[PKT_BATCH];
+    size_t k = 0;
+    for (size_t i = 0; i < n && i < AHEAD; i++)
+        prefetch(v[i]->data, 1);
+    for (size_t i = 0; i < n; i++) {
+        if (i + AHEAD < n)
+            prefetch(v[i + AHEAD]->data, 1);
+        enum dp_reason reason = take(v[i], &in[k]);
+        if (LIKELY(reason == DP_REASON_NONE))
+            k++;
+        else
+            refuse(b, v[i], NULL, reason);
+    }
+    ways_find(b, in, k);
+    for (size_t i = 0; i < k; i++) {
+        struct way way = {0};
+        enum dp_reason reason = way_choose(b, &in[i], &way);
+        if (LIKELY(reason == DP_REASON_NONE) && UNLIKELY(is_loop(&in[i], &way)))
+            reason = DP_REASON_INNER_LOOP;
+        if (LIKELY(reason == DP_REASON_NONE))
+            way_fit(b, in[i].p, &in[i].ip, &way);
+        else
+            refuse(b, in[i].p, way.tun, reason);
+    }
+    flush(b);
+}
+
+void dp_from_tun(struct dp_worker *w, uint64_t now, struct pkt **v, size_t n, struct pkt_pool *pool,
+                 struct pkt_list *ret)
 {
     struct batch b;
     batch_begin(&b, w, now, pool, ret);
-    for (size_t i = 0; i < n && i < AHEAD; i++)
-        __builtin_prefetch(v[i]->data);
-    for (size_t i = 0; i < n; i++) {
-        struct ip_view ip;
-        struct way way = {0};
-        if (i + AHEAD < n)
-            __builtin_prefetch(v[i + AHEAD]->data);
-        enum dp_reason reason = take(&b, v[i], &ip, &way);
-        if (LIKELY(reason == DP_REASON_NONE))
-            way_fit(&b, v[i], &ip, &way);
-        else {
-            batch_drop(&b, v[i], way.tun, reason);
-            batch_emit(&b, v[i]);
-        }
-    }
-    flush(&b);
+    for (size_t i = 0; i < n; i += PKT_BATCH)
+        run(&b, v + i, n - i < PKT_BATCH ? n - i : PKT_BATCH);
 }

@@ -10,9 +10,9 @@
 #define WINDOW_MAX 4096
 
 struct window {
-    uint64_t top;   /* highest authentic sequence number */
-    uint32_t size;  /* packets; 0: nothing is checked */
-    uint32_t mask;  /* words - 1; the words hold at least 64 packets more than `size`, RFC 6479 3 */
+    uint64_t top;  /* highest authentic sequence number */
+    uint32_t size; /* packets; 0: nothing is checked */
+    uint32_t mask; /* words - 1; the words hold at least 64 packets more than `size`, RFC 6479 3 */
     uint64_t *word;
 };
 

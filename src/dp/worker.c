@@ -13,11 +13,12 @@ enum rc dp_worker_new(struct dp *dp, unsigned index, struct dp_worker **ret)
     w->dp = dp;
     w->index = index;
     w->n_count = dp->config.max_tunnels;
-    w->count = calloc(w->n_count, sizeof *w->count);
-    if (!w->count) {
+    w->count_memory = calloc(1, w->n_count * sizeof *w->count + LINE);
+    if (!w->count_memory) {
         free(w);
         return RC_NOMEM;
     }
+    w->count = (void *)(((uintptr_t)w->count_memory + LINE - 1) / LINE * LINE);
     dp->worker[index] = w;
     *ret = w;
     return RC_OK;
@@ -28,7 +29,7 @@ void dp_worker_free(struct dp_worker *w)
     if (!w)
         return;
     w->dp->worker[w->index] = NULL;
-    free(w->count);
+    free(w->count_memory);
     free(w);
 }
 
@@ -60,9 +61,9 @@ void batch_begin(struct batch *b, struct dp_worker *w, uint64_t now, struct pkt_
     b->pool = pool;
     b->ret = ret;
     b->gre_last = NULL;
-    b->fib_last = NULL;
-    b->hops_last = NULL;
-    b->version_last = 0;
+    b->sa_last = NULL;
+    b->tun_last = NULL;
+    b->any_ours = false;
     b->n_jobs = b->n_ops = 0;
 }
 
@@ -90,7 +91,7 @@ void batch_emit(struct batch *b, struct pkt *p)
 
 bool sa_is_exhausted(struct batch *b, struct sa *sa)
 {
-    if (LIKELY(sa->seq < SEQ_HARD && sa->iv_next < IV_HARD && b->now < sa->hard_expiry))
+    if (LIKELY(sa->seq < SEQ_HARD && sa->iv_next < IV_HARD && b->now < sa->hard_expiry_out))
         return false;
     if (!sa->expired)
         sa->expired = batch_event(b, DP_EVENT_SA_HARD, sa, NULL);

@@ -9,9 +9,9 @@
 
 #define EVENTS 256 /* an event that finds the ring full is raised again by a later packet */
 
-struct tunnel_count {
+struct tunnel_count { /* what an ordinary packet changes is on the first line */
+    _Alignas(LINE) uint64_t last_in;
     struct dp_counters c;
-    uint64_t last_in;
 };
 
 struct dp_worker {
@@ -19,6 +19,7 @@ struct dp_worker {
     unsigned index;
     uint32_t n_count;
     struct tunnel_count *count; /* by handle */
+    void *count_memory;
     struct dp_counters total;
     struct dp_event event[EVENTS];
     size_t first_event, n_events;
@@ -27,11 +28,20 @@ struct dp_worker {
 struct job { /* a packet between look-up and the end of the batch */
     struct pkt *p;
     const struct tun *tun;
-    struct sa *sa;    /* NULL: GRE */
-    uint32_t seq;     /* ESP in */
-    uint8_t version;  /* out: of the inner packet */
-    uint8_t tos;      /* out: of the outer header */
-    bool df;          /* out */
+    struct sa *sa;   /* NULL: GRE */
+    uint32_t seq;    /* ESP in */
+    uint8_t version; /* out: of the inner packet */
+    uint8_t tos;     /* out: of the outer header */
+    bool df;         /* out */
+};
+
+struct in { /* a packet from a TUN, parsed, on its way to a tunnel */
+    struct pkt *p;
+    struct ip_view ip;
+    struct key dst;
+    const struct fib *fib; /* its account's */
+    uint32_t route;        /* what the fib says of dst; 0: nothing */
+    bool ours;             /* dst is one of our endpoints */
 };
 
 struct batch {
@@ -41,10 +51,10 @@ struct batch {
     struct pkt_pool *pool;
     struct pkt_list *ret;
     const struct tun *gre_last; /* the last endpoint pair's first tunnel */
-    const struct fib *fib_last;
-    const struct hops *hops_last;
-    struct key dst_last;
-    uint8_t version_last;       /* of dst_last; 0: none */
+    struct sa *sa_last;         /* the last ESP packet's, with its tunnel */
+    const struct tun *tun_last;
+    struct key ours_last; /* the last outer destination found to be ours */
+    bool any_ours;
     size_t n_jobs, n_ops;
     struct job job[PKT_BATCH];
     struct esp_op op[PKT_BATCH];
@@ -81,6 +91,8 @@ static inline void mss_clamp(struct pkt *p, const struct ip_view *ip, const stru
 }
 
 /* ---- gre.c */
+size_t gre_slot(const struct gre_table *g, const struct addr *local,
+                const struct addr *remote); /* where a pair is looked for first */
 void gre_in(struct batch *b, struct pkt *p);
 bool gre_out(struct batch *b, const struct job *j); /* false: dropped */
 /* First tunnel of an endpoint pair; the others follow by gre_next(). */
@@ -106,8 +118,10 @@ struct way {
     const struct tun *tun;
     struct sa *sa;
 };
+/* The routes of all packets; what they lead to is on its way into the cache. */
+void ways_find(const struct batch *b, struct in *in, size_t n);
 /* Where an inner packet goes. DP_REASON_NONE: *ret is set. */
-enum dp_reason way_choose(struct batch *b, const struct pkt *p, const struct ip_view *ip, struct way *ret);
+enum dp_reason way_choose(struct batch *b, const struct in *in, struct way *ret);
 
 /* ---- fit.c */
 /* Make the packet fit its way and hand it on by out_add(), in one piece or several; or refuse it, with an ICMP answer. */

@@ -107,14 +107,14 @@ static struct sa_index *index_of(struct sa *sa, size_t n)
     size_t slots = 16;
     while (slots < 2 * n)
         slots *= 2;
-    struct sa_index *x = calloc(1, sizeof *x + slots * sizeof(struct sa *));
+    struct sa_index *x = calloc(1, sizeof *x + slots * sizeof *x->slot);
     MUST(x != NULL);
     x->mask = slots - 1;
     for (size_t i = 0; i < n; i++) {
-        size_t at = spi_hash(sa[i].spi_in) & x->mask;
-        while (x->slot[at])
+        size_t at = sa_slot(x, sa[i].spi_in);
+        while (x->slot[at].sa)
             at = (at + 1) & x->mask;
-        x->slot[at] = &sa[i];
+        x->slot[at] = (struct sa_slot){&sa[i], sa[i].spi_in};
     }
     return x;
 }

@@ -144,6 +144,8 @@ struct looped *looped_new(const struct looped_config *config)
         add_tunnel(l, i);
     MUST(dp_publish(l->dp) == RC_OK);
     looped_resize(l, config->size, config->batch);
+    for (struct series unused[2]; l->walked < config->tunnels;)
+        looped_pass(l, unused);
     return l;
 }
 
@@ -158,10 +160,16 @@ void looped_free(struct looped *l)
     free(l);
 }
 
-/* Tunnels by lot; the inner destination leads to them. */
+/* Tunnels by lot, but each of them once before: the first packet of a tunnel finds pages that nobody has touched. The inner destination
+ * leads to them. */
 static void draw(struct looped *l)
 {
     for (size_t i = 0; i < RING; i++) {
+        if (l->walked < l->config.tunnels) {
+            l->tunnel[i] = l->walked++;
+            store_be32(l->ring[i]->data + IP4_DST, destination(l->tunnel[i]));
+            continue;
+        }
         l->dice ^= l->dice >> 12;
         l->dice ^= l->dice << 25;
         l->dice ^= l->dice >> 27;

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TRIES 8          /* for a sample that nobody disturbs */
-#define UNDISTURBED 0.97 /* share of a sample's time that must have been ours */
+#define PASSES_MAX 512 /* in one sample */
 
 static int compare(const void *x, const void *y)
 {
@@ -15,7 +14,7 @@ static int compare(const void *x, const void *y)
 
 static double median(const double *v, size_t n)
 {
-    double sorted[ROUNDS_MAX];
+    double sorted[PASSES_MAX];
     memcpy(sorted, v, n * sizeof *v);
     qsort(sorted, n, sizeof *sorted, compare);
     return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
@@ -43,38 +42,31 @@ void measure_end(struct series *s, uint64_t begin, size_t packets)
     s->packets += packets;
 }
 
-static void reset(struct subject *x)
+static void sample(const struct plan *plan, struct subject *x, size_t round)
 {
-    for (int k = 0; k < 2; k++)
-        x->series[k].ns = x->series[k].packets = 0;
-}
-
-static void sample(const struct plan *plan, struct subject *x)
-{
-    for (int i = 0; i < TRIES; i++) {
-        reset(x);
-        uint64_t wall = clock_ns(CLOCK_MONOTONIC), cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-        while (x->series[0].ns + x->series[1].ns < plan->sample_ns)
-            x->pass(x->ctx, x->series);
-        wall = clock_ns(CLOCK_MONOTONIC) - wall;
-        cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
-        if ((double)cpu >= UNDISTURBED * (double)wall)
-            return;
+    static double v[2][PASSES_MAX];
+    size_t n = 0;
+    for (uint64_t ns = 0; n < PASSES_MAX && (n < 5 || ns < plan->sample_ns); n++) {
+        for (int k = 0; k < 2; k++)
+            x->series[k].ns = x->series[k].packets = 0;
+        x->pass(x->ctx, x->series);
+        for (int k = 0; k < 2; k++) {
+            const struct series *s = &x->series[k];
+            v[k][n] = s->packets ? (double)s->ns / (double)s->packets : 0;
+            ns += s->ns;
+        }
     }
+    for (int k = 0; k < 2; k++)
+        x->series[k].sample[round] = median(v[k], n);
 }
 
 void measure(const struct plan *plan, struct subject *v, size_t n)
 {
     for (size_t i = 0; i < n; i++) /* warm up */
-        sample(plan, &v[i]);
+        sample(plan, &v[i], 0);
     for (size_t round = 0; round < plan->rounds; round++)
-        for (size_t i = 0; i < n; i++) {
-            sample(plan, &v[i]);
-            for (int k = 0; k < 2; k++) {
-                struct series *s = &v[i].series[k];
-                s->sample[round] = s->packets ? (double)s->ns / (double)s->packets : 0;
-            }
-        }
+        for (size_t i = 0; i < n; i++)
+            sample(plan, &v[i], round);
     for (size_t i = 0; i < n; i++)
         for (int k = 0; k < 2; k++)
             v[i].series[k].median = median(v[i].series[k].sample, plan->rounds);

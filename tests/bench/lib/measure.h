@@ -1,7 +1,7 @@
-/* measure: how long does a piece of the datapath take? Nanoseconds of this thread's processor time per packet: the monotonic clock
- * around each timed piece, and the thread's CPU clock around the whole sample: a sample during which somebody else had the
- * processor is taken again. Subjects are measured in turn, round after round, so that what disturbs one disturbs all, and
- * ratios within one call hold even on a busy machine.
+/* measure: how long does a piece of the datapath take? Nanoseconds per packet, by the monotonic clock
+ * around passes of some microseconds. A sample is the median of many passes, so that those in which somebody else had the processor
+ * fall out. Subjects are measured in turn, round after round, so that what disturbs one disturbs all, and ratios within one call
+ * hold even on a busy machine.
  */
 #ifndef ADIT_BENCH_MEASURE_H
 #define ADIT_BENCH_MEASURE_H
@@ -13,7 +13,7 @@
 #define ROUNDS_MAX 64
 
 struct series {
-    uint64_t ns, packets; /* of the sample under way; pass() adds to them */
+    uint64_t ns, packets; /* of the pass under way, which adds to them */
     double sample[ROUNDS_MAX];
     double median; /* ns per packet */
 };
