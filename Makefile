@@ -103,7 +103,7 @@ $(SUITES): $$(call objs,tests/*/$$(@F).c) $(HELP_OBJS) $(BUILD)/libadit.a
 	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS) $(TEST_LIBS) -lz
 
 # Those of io use the sockets of a network namespace of their own; without the right to make one they are skipped.
-$(IO_SUITES): $(BUILD)/tests/%: $(BUILD)/obj/tests/io/%.o $(call objs,src/io/*.c) $(BUILD)/libadit.a
+$(IO_SUITES): $(BUILD)/tests/%: $(BUILD)/obj/tests/io/%.o $(call objs,tests/io/lib/*.c src/io/*.c) $(BUILD)/libadit.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
 	@$(LINK_CMD) $(CORE_LIBS) $(IO_LIBS) $(CTL_LIBS) $(TEST_LIBS)

@@ -107,7 +107,7 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
 #define CONFIG_OUTER_FIELDS(X)                                                                        \
     X(mark, UINT, 1, UINT32_MAX, NULL, ACTIVE, "SO_MARK of all encapsulated packets, for an ip rule") \
     X(device, DEVICE, 1, 15, NULL, ACTIVE, "Device to which the outer sockets are bound")             \
-    X(mode, OUTER_MODE, 0, 0, "raw", LATER, "How outer packets are read: raw sockets, or packet rings")
+    X(mode, OUTER_MODE, 0, 0, "raw", ACTIVE, "GRE and ESP by raw sockets, or by packet sockets past the kernel's IP layer")
 
 #define CONFIG_IKE_PROPOSAL_FIELDS(X)                                                                        \
     X(encryption, IKE_ENCR, 1, ALGS_MAX, "[aes256gcm16, aes128gcm16, aes256]", ACTIVE,                       \

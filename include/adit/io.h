@@ -76,6 +76,7 @@ struct io_outer_config {
     uint16_t ike_port, natt_port; /* 0: 500, 4500 */
     uint32_t mark;                /* SO_MARK; 0 none */
     const char *device;           /* SO_BINDTODEVICE; NULL none */
+    bool packet;                  /* GRE and ESP with DF past the kernel's IP layer, see io_outer_trouble() */
     struct pkt_pool *pool;        /* outlives it */
     /* The batch becomes the callee's: dp_from_net(). */
     void (*packets)(void *ctx, struct pkt **v, size_t n);
@@ -86,6 +87,8 @@ struct io_outer_config {
 enum rc io_outer_open(struct io_loop *loop, const struct io_outer_config *config, struct io_outer **ret,
                       struct io_error *ret_error) ADIT_MUST_USE;
 void io_outer_close(struct io_outer *outer);
+/* Why the sockets do all the work though `packet` was asked for; NULL: it is as asked. */
+const char *io_outer_trouble(const struct io_outer *outer);
 /* Opens what is wanted and not open, closes what is not wanted any more; on failure all is as before. */
 enum rc io_outer_set(struct io_outer *outer, const struct io_outer_want *want,
                      struct io_error *ret_error) ADIT_MUST_USE;

@@ -173,11 +173,16 @@ static enum rc open_sockets(struct daemon *d, const struct config *next, struct 
     struct io_outer_config config = {.want = want,
                                      .mark = next->outer.mark,
                                      .device = next->outer.device,
+                                     .packet = next->outer.mode == CONFIG_OUTER_PACKET,
                                      .pool = d->pool,
                                      .packets = traffic_from_outside,
                                      .datagram = traffic_datagram,
                                      .ctx = d};
-    return io_outer_open(d->loop, &config, &d->outer, e);
+    enum rc rc = io_outer_open(d->loop, &config, &d->outer, e);
+    if (rc == RC_OK && io_outer_trouble(d->outer))
+        LOG(&d->log, io_clock_now(), LOG_LEVEL_ERROR, "daemon.outer_mode",
+            LOG_STR("reason", io_outer_trouble(d->outer)), LOG_STR("mode", "raw"));
+    return rc;
 }
 
 static void close_sockets(struct daemon *d, const struct config *now)

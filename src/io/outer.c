@@ -3,7 +3,7 @@
  * One wildcard socket per family and per protocol or port, two on port 4500. A socket both receives and sends; do-not-fragment is switched by a
  * socket option just before a run of packets that need the other setting (outer_send.c). No IP_RECVERR anywhere: with it, an
  * ICMP error about one peer would fail the next send to another, and anybody can forge such an error. */
-#include "outer.h"
+#include "bypass.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -46,6 +46,11 @@ const char *io_outer_count_name(enum io_outer_count c)
 uint64_t io_outer_count(const struct io_outer *outer, enum io_outer_count c)
 {
     return (unsigned)c < IO_OUTER_COUNT_END ? outer->counts[c] : 0;
+}
+
+const char *io_outer_trouble(const struct io_outer *outer)
+{
+    return outer->trouble.text[0] ? outer->trouble.text : NULL;
 }
 
 /* ---- options */
@@ -136,6 +141,8 @@ static enum rc set_options(const struct io_outer *o, const struct outer_socket *
         return io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "options of the %s socket", kinds[s->kind].name);
     if (s->kind == OUTER_ICMP && !filter_icmp(fd, s->family))
         return io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "type filter of the ICMP socket");
+    if (o->bypass && s->family == OUTER_V4 && s->kind <= OUTER_ESP && !o->bypass->ops->share(fd))
+        return io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "filter of the %s socket", kinds[s->kind].name);
     if (s->kind >= OUTER_NATT_IKE && !share_port(fd, s->kind))
         return io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "splitting UDP port %u between IKE and ESP",
                              outer_port(o, s->kind));
@@ -257,6 +264,8 @@ enum rc io_outer_open(struct io_loop *loop, const struct io_outer_config *config
         o->config.device = o->device_name;
     }
     rc = outer_receiver_init(o, ret_error);
+    if (rc == RC_OK && config->packet && packet_ops.open(o, &o->bypass, &o->trouble) != RC_OK)
+        o->bypass = NULL; /* io_outer_trouble() says why; the sockets do all of it */
     if (rc == RC_OK)
         rc = io_outer_set(o, &config->want, ret_error);
     if (rc != RC_OK) {
@@ -274,6 +283,8 @@ void io_outer_close(struct io_outer *outer)
     for (unsigned kind = 0; kind < OUTER_KINDS; kind++)
         for (unsigned family = 0; family < OUTER_FAMILIES; family++)
             socket_close(&outer->sockets[kind][family]);
+    if (outer->bypass)
+        outer->bypass->ops->close(outer->bypass);
     outer_receiver_clear(outer);
     free((void *)outer->config.want.endpoints);
     free(outer);

@@ -50,12 +50,15 @@ struct outer_receiver {
     size_t last_endpoint;          /* where the last match was */
 };
 
+struct outer_bypass;
 struct io_outer {
     struct io_loop *loop;
     struct io_outer_config config; /* want.endpoints is owned; device points to device_name */
     char device_name[16];
     struct outer_socket sockets[OUTER_KINDS][OUTER_FAMILIES];
     struct outer_receiver receiver;
+    struct outer_bypass *bypass; /* NULL: none */
+    struct io_error trouble;     /* why there is none though it was asked for */
     uint64_t counts[IO_OUTER_COUNT_END];
 };
 

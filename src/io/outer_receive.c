@@ -1,6 +1,6 @@
 /* Receiving: batches straight into packet buffers, everything the outer header says into pkt.outer, and on port 4500 the split
  * of RFC 3948 2.2: an SPI is never zero, so four zero octets in its place (the marker) announce IKE. */
-#include "outer.h"
+#include "bypass.h"
 #include "pieces.h"
 
 #include <errno.h>
@@ -263,7 +263,7 @@ static bool read_message(struct outer_socket *s, struct batch *b, size_t i, stru
     return true;
 }
 
-static bool read_header(struct io_outer *o, struct pkt *p)
+bool outer_read_header(struct io_outer *o, struct pkt *p)
 {
     enum io_outer_count drop = IO_OUTER_COUNT_END;
     if (!strip_ipv4(p))
@@ -298,7 +298,7 @@ static void take(struct outer_socket *s, struct batch *b, size_t i)
         }
         if (!b->front)
             p->outer = outer;
-        if (!b->front || read_header(o, p))
+        if (!b->front || outer_read_header(o, p))
             give(s, b, p);
     } while (at < len);
     o->counts[IO_OUTER_COUNT_RECEIVED] += n_packets - 1;

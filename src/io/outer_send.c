@@ -1,7 +1,7 @@
 /* Sending: packets grouped by socket and do-not-fragment, each group one sendmmsg(); nothing ever waits. The source address, the
  * traffic class and the TTL of each packet go along as control messages. On port 4500, neighbours of one size and one outer header
  * go as one message, which the kernel or the device cuts (UDP_SEGMENT): the kernel's work is done once per run. */
-#include "outer.h"
+#include "bypass.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -55,7 +55,7 @@ static void fill_header(struct msghdr *h, struct message *m, struct iovec *iov, 
     }
 }
 
-static void count_refusal(struct io_outer *o, int error)
+void outer_count_refusal(struct io_outer *o, int error)
 {
     switch (error) {
     case EAGAIN:
@@ -115,7 +115,7 @@ static void send_messages(struct io_outer *o, struct outer_socket *s, struct mms
                 ret->apart = true;
                 return;
             }
-            count_refusal(o, error);
+            outer_count_refusal(o, error);
             ret->done += packets[at++];
         }
     }
@@ -194,8 +194,14 @@ static size_t send_group(struct io_outer *o, struct pkt *const *v, const uint8_t
     for (size_t i = 0; i < n; i++)
         if (group[i] == which)
             list[count++] = v[i];
+    size_t past = 0;
+    if (o->bypass && (which & 1) && s->kind <= OUTER_ESP)
+        count = o->bypass->ops->send(o->bypass, s->kind == OUTER_GRE ? IPPROTO_GRE : IPPROTO_ESP, list, count, &past);
+    o->counts[IO_OUTER_COUNT_SENT] += past;
+    if (count == 0)
+        return past;
     set_df(s, which & 1);
-    return send_list(o, s, list, count);
+    return past + send_list(o, s, list, count);
 }
 
 size_t io_outer_send(struct io_outer *o, struct pkt *const *v, size_t n)

@@ -1,0 +1,267 @@
+/* outer.mode packet between two network namespaces: what goes by the packet sockets, what by the raw ones, and nothing twice. */
+#include "io/lib/place.h"
+
+#include "io/netlink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
+#include <linux/veth.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define NEAR "10.9.0.1"
+#define FAR "10.9.0.2"
+#define NEAR6 "fd09::1"
+#define FAR6 "fd09::2"
+
+struct pair {
+    struct place near, far;
+    int near_ns, far_ns;
+};
+
+/* ---- two namespaces and a cable */
+
+static void enter(int ns)
+{
+    assert_int_equal(setns(ns, CLONE_NEWNET), 0);
+}
+
+static int new_namespace(void)
+{
+    assert_int_equal(unshare(CLONE_NEWNET), 0);
+    int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    set_loopback(false, IFF_UP);
+    return fd;
+}
+
+static void ask(union netlink_message *m)
+{
+    struct netlink n;
+    assert_int_equal(netlink_open(NETLINK_ROUTE, &n), 0);
+    assert_int_equal(netlink_ask(&n, m, NULL, NULL), 0);
+    netlink_close(&n);
+}
+
+static void add_cable(int far_ns)
+{
+    union netlink_message m;
+    netlink_begin(&m, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof(struct ifinfomsg));
+    mnl_attr_put_str(&m.header, IFLA_IFNAME, "wire");
+    struct nlattr *info = mnl_attr_nest_start(&m.header, IFLA_LINKINFO);
+    mnl_attr_put_str(&m.header, IFLA_INFO_KIND, "veth");
+    struct nlattr *data = mnl_attr_nest_start(&m.header, IFLA_INFO_DATA);
+    struct nlattr *peer = mnl_attr_nest_start(&m.header, VETH_INFO_PEER);
+    mnl_nlmsg_put_extra_header(&m.header, sizeof(struct ifinfomsg));
+    mnl_attr_put_str(&m.header, IFLA_IFNAME, "wire");
+    mnl_attr_put_u32(&m.header, IFLA_NET_NS_FD, (uint32_t)far_ns);
+    mnl_attr_nest_end(&m.header, peer);
+    mnl_attr_nest_end(&m.header, data);
+    mnl_attr_nest_end(&m.header, info);
+    ask(&m);
+}
+
+static void add_address(const char *text, uint8_t len)
+{
+    union netlink_message m;
+    struct addr a;
+    OK(addr_parse(text, &a));
+    struct ifaddrmsg *h = netlink_begin(&m, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, sizeof *h);
+    *h = (struct ifaddrmsg){.ifa_family = a.family == 4 ? AF_INET : AF_INET6,
+                            .ifa_prefixlen = len,
+                            .ifa_flags = IFA_F_NODAD,
+                            .ifa_index = if_nametoindex("wire")};
+    mnl_attr_put(&m.header, IFA_LOCAL, addr_size(&a), a.b);
+    mnl_attr_put(&m.header, IFA_ADDRESS, addr_size(&a), a.b);
+    ask(&m);
+}
+
+static void wire_up(const char *address, const char *address6)
+{
+    union netlink_message m;
+    struct ifinfomsg *h = netlink_begin(&m, RTM_NEWLINK, 0, sizeof *h);
+    *h = (struct ifinfomsg){.ifi_index = (int)if_nametoindex("wire"), .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+    ask(&m);
+    add_address(address, 24);
+    add_address(address6, 64);
+}
+
+static int pair_open(void **state)
+{
+    static struct pair pair;
+    if (!*state)
+        return 0;
+    pair.far_ns = new_namespace();
+    pair.near_ns = new_namespace();
+    add_cable(pair.far_ns);
+    wire_up(NEAR, NEAR6);
+    place_start(&pair.near, (const char *const[]){NEAR, NEAR6}, 2, true);
+    enter(pair.far_ns);
+    wire_up(FAR, FAR6);
+    place_start(&pair.far, (const char *const[]){FAR, FAR6}, 2, true);
+    assert_null(io_outer_trouble(pair.near.outer));
+    assert_null(io_outer_trouble(pair.far.outer));
+    *state = &pair;
+    return 0;
+}
+
+static int pair_close(void **state)
+{
+    struct pair *pair = *state;
+    if (!pair)
+        return 0;
+    place_end(&pair->near);
+    place_end(&pair->far);
+    close(pair->near_ns);
+    close(pair->far_ns);
+    return 0;
+}
+
+static struct pair *both(void **state)
+{
+    if (!*state)
+        skip();
+    return *state;
+}
+
+/* ---- packets */
+
+static size_t send_numbers(struct pair *pair, bool v6, enum pkt_verdict verdict, size_t size, bool df, uint32_t first,
+                           size_t n)
+{
+    struct pkt *v[PKT_BATCH];
+    for (size_t i = 0; i < n; i++) {
+        v[i] = esp(&pair->near, v6 ? NEAR6 : NEAR, v6 ? FAR6 : FAR, size, first + (uint32_t)i);
+        v[i]->verdict = verdict;
+        v[i]->outer.df = df;
+        v[i]->outer.tos = 2;
+        v[i]->outer.dport = 0;
+    }
+    return send_all(&pair->near, v, n);
+}
+
+static void expect(struct pair *pair, enum pkt_from from, size_t size, bool df, uint32_t first, size_t n)
+{
+    size_t at = pair->far.n;
+    run(&pair->far, n);
+    assert_int_equal(pair->far.n - at, n);
+    for (size_t i = 0; i < n; i++) {
+        const struct got *g = &pair->far.got[(at + i) % GOT_MAX];
+        assert_got(g, size, first + (uint32_t)i, 2);
+        assert_int_equal(g->from, from);
+        assert_int_equal(g->outer.df, df);
+    }
+}
+
+static void silence(struct pair *pair)
+{
+    size_t before = pair->far.n;
+    pair->far.wanted = SIZE_MAX;
+    pair->far.until = io_clock_now() + 50 * NS_PER_MS;
+    OK(io_loop_run(pair->far.loop, NULL));
+    assert_int_equal(pair->far.n, before);
+}
+
+/* The first packet finds no neighbour: the kernel sends it, and asks. From then on the way is known. */
+static void resolve(struct pair *pair, bool v6)
+{
+    assert_int_equal(send_numbers(pair, v6, PKT_TO_ESP, 100, true, 0, 1), 0);
+    expect(pair, PKT_FROM_ESP, 100, true, 0, 1);
+    pair->near.wanted = SIZE_MAX; /* near hears of the neighbour, or finds out after a while */
+    pair->near.until = io_clock_now() + 150 * NS_PER_MS;
+    OK(io_loop_run(pair->near.loop, NULL));
+    assert_int_equal(send_numbers(pair, v6, PKT_TO_ESP, 100, true, 1, 1), 0);
+    expect(pair, PKT_FROM_ESP, 100, true, 1, 1);
+}
+
+/* From here on this raw socket neither sends nor hears anything on the cable. */
+static void blind(struct place *p, int ns, enum outer_kind kind, unsigned family)
+{
+    enter(ns);
+    assert_int_equal(setsockopt(p->outer->sockets[kind][family].watch.fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2), 0);
+}
+
+/* ---- tests */
+
+static void whole_packets_pass_the_sockets_by(void **state)
+{
+    struct pair *pair = both(state);
+    resolve(pair, false);
+    for (unsigned kind = OUTER_GRE; kind <= OUTER_ESP; kind++) {
+        blind(&pair->near, pair->near_ns, (enum outer_kind)kind, OUTER_V4);
+        blind(&pair->far, pair->far_ns, (enum outer_kind)kind, OUTER_V4);
+    }
+    assert_int_equal(send_numbers(pair, false, PKT_TO_ESP, 1400, true, 10, 60), 0);
+    expect(pair, PKT_FROM_ESP, 1400, true, 10, 60);
+    assert_int_equal(send_numbers(pair, false, PKT_TO_GRE, 9, true, 70, 3), 0); /* padded on the link */
+    expect(pair, PKT_FROM_GRE, 9, true, 70, 3);
+    send_numbers(pair, false, PKT_TO_ESP, 200, false, 80, 1); /* without DF: a blind socket's */
+    silence(pair);
+}
+
+static void nothing_arrives_twice(void **state)
+{
+    struct pair *pair = both(state);
+    resolve(pair, false);
+    for (unsigned df = 0; df < 2; df++) {
+        assert_int_equal(send_numbers(pair, false, PKT_TO_ESP, 1000, df, 10 * df, 5), 0);
+        expect(pair, PKT_FROM_ESP, 1000, df, 10 * df, 5);
+        silence(pair);
+    }
+    assert_int_equal(io_outer_count(pair->far.outer, IO_OUTER_COUNT_RECEIVED), 12);
+    assert_int_equal(io_outer_count(pair->near.outer, IO_OUTER_COUNT_SENT), 12);
+}
+
+static void fragments_are_the_kernels(void **state)
+{
+    struct pair *pair = both(state);
+    resolve(pair, false);
+    assert_int_equal(send_numbers(pair, false, PKT_TO_ESP, 3000, false, 5, 3), 0);
+    expect(pair, PKT_FROM_ESP, 3000, false, 5, 3);
+    assert_int_equal(send_numbers(pair, false, PKT_TO_ESP, 3000, true, 5, 3), 3);
+    assert_int_equal(io_outer_count(pair->near.outer, IO_OUTER_COUNT_SEND_TOO_BIG), 3);
+}
+
+static void ipv6_goes_out_by_the_packet_socket(void **state)
+{
+    struct pair *pair = both(state);
+    resolve(pair, true);
+    blind(&pair->near, pair->near_ns, OUTER_ESP, OUTER_V6);
+    assert_int_equal(send_numbers(pair, true, PKT_TO_ESP, 1400, true, 10, 30), 0);
+    expect(pair, PKT_FROM_ESP, 1400, true, 10, 30);
+    silence(pair);
+}
+
+/* A cable pulled and plugged: the neighbour is forgotten, the kernel finds it again. */
+static void ways_follow_the_link(void **state)
+{
+    struct pair *pair = both(state);
+    resolve(pair, false);
+    enter(pair->near_ns);
+    union netlink_message m;
+    for (unsigned up = 0; up < 2; up++) {
+        struct ifinfomsg *h = netlink_begin(&m, RTM_NEWLINK, 0, sizeof *h);
+        *h = (struct ifinfomsg){
+            .ifi_index = (int)if_nametoindex("wire"), .ifi_flags = up ? IFF_UP : 0, .ifi_change = IFF_UP};
+        ask(&m);
+        pair->near.wanted = SIZE_MAX;
+        pair->near.until = io_clock_now() + 150 * NS_PER_MS;
+        OK(io_loop_run(pair->near.loop, NULL));
+        assert_int_equal(send_numbers(pair, false, PKT_TO_ESP, 500, true, 20, 1), up ? 0 : 1);
+    }
+    expect(pair, PKT_FROM_ESP, 500, true, 20, 1);
+    assert_int_equal(io_outer_count(pair->near.outer, IO_OUTER_COUNT_SEND_UNREACHABLE), 1);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, pair_open, pair_close)
+    const struct CMUnitTest tests[] = {T(whole_packets_pass_the_sockets_by), T(nothing_arrives_twice),
+                                       T(fragments_are_the_kernels), T(ipv6_goes_out_by_the_packet_socket),
+                                       T(ways_follow_the_link)};
+    return cmocka_run_group_tests_name("io_packet", tests, namespace_enter, NULL);
+}
