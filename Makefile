@@ -52,16 +52,17 @@ progs = $(patsubst $(1)/%.c,$(BUILD)/$(2)/%,$(wildcard $(1)/$(3).c))
 LIB_OBJS  := $(call objs,$(ROOMS:%=src/%/*.c))
 AD_OBJS   := $(call objs,src/io/*.c src/daemon/*.c)
 CTL_OBJS  := $(call objs,src/ctl/*.c)
-HELP_OBJS := $(call objs,tests/unit/lib/*.c tests/sim/lib/*.c)
+HELP_OBJS := $(call objs,tests/unit/lib/*.c tests/sim/lib/*.c tests/fuzz/lib/*.c)
 ADITD     := $(if $(AD_OBJS),$(BUILD)/aditd)
 ADITCTL   := $(if $(CTL_OBJS),$(BUILD)/aditctl)
 SUITES    := $(call progs,tests/unit,tests,test_*) $(call progs,tests/sim,tests,sim_*)
 IO_SUITES := $(call progs,tests/io,tests,test_*)
-UNIT      := $(filter $(BUILD)/tests/$(T),$(SUITES) $(IO_SUITES))
+FUZZ      := $(call progs,tests/fuzz,tests,fuzz_*)
+CORPUS    := $(FUZZ:$(BUILD)/tests/fuzz_%=$(BUILD)/tests/corpus_%)
+UNIT      := $(filter $(BUILD)/tests/$(T),$(SUITES) $(IO_SUITES) $(CORPUS))
 TOOLS     := $(call progs,tests/tools,tests,*)
 BENCH     := $(call progs,tests/bench,bench,bench_*)
 BENCH_OBJS := $(call objs,tests/bench/lib/*.c)
-FUZZ      := $(call progs,tests/fuzz,tests,fuzz_*)
 ASAN_MAKE = $(SUBMAKE) BUILD=$(BUILD)/asan SAN=$(SANITIZE)
 ASAN_UNIT  = $(UNIT:$(BUILD)/%=$(BUILD)/asan/%)
 
@@ -102,6 +103,9 @@ $(SUITES): $$(call objs,tests/*/$$(@F).c) $(HELP_OBJS) $(BUILD)/libadit.a
 	@echo "  LD    $@"
 	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS) $(TEST_LIBS) -lz
 
+# One looks at what happens without memory.
+$(BUILD)/tests/test_dp_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
+
 # Those of io use the sockets of a network namespace of their own; without the right to make one they are skipped.
 $(IO_SUITES): $(BUILD)/tests/%: $(BUILD)/obj/tests/io/%.o $(call objs,tests/io/lib/*.c src/io/*.c) $(BUILD)/libadit.a
 	@mkdir -p $(@D)
@@ -125,10 +129,23 @@ $(TOOLS): FORCE
 	@mkdir -p $(@D) && ln -sf ../asan/tests/$(@F) $@
 endif
 
-$(FUZZ): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/libadit.a
+# A fuzz target with libFuzzer, and the same over the committed inputs alone.
+$(FUZZ): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(HELP_OBJS) $(BUILD)/libadit.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
-	@$(LINK_CMD) -fsanitize=fuzzer $(CORE_LIBS)
+	@$(LINK_CMD) -fsanitize=fuzzer $(CORE_LIBS) $(CTL_LIBS) $(TEST_LIBS) -lz
+$(CORPUS): $(BUILD)/tests/corpus_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o $(HELP_OBJS) $(BUILD)/libadit.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS) $(TEST_LIBS) -lz
+
+# The first inputs of every target; tests/fuzz/seed.c says where they come from.
+$(BUILD)/seed: $(BUILD)/obj/tests/fuzz/seed.o $(HELP_OBJS) $(BUILD)/libadit.a
+	@echo "  LD    $@"
+	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS) $(TEST_LIBS) -lz
+.PHONY: corpus
+corpus: $(BUILD)/seed
+	@$<
 
 check: tests
 	@tests/run $(UNIT)

@@ -118,11 +118,11 @@ static void check_fleet(struct loader *l, const struct config *c)
     char text[ADDR_TEXT];
     check_store(l, c);
     check_etcd(l, &c->fleet);
-    for (struct config_kek *k = c->fleet.kek.v; k < c->fleet.kek.v + c->fleet.kek.n; k++)
-        if (config_index_put(&epochs, k, "%u", k->epoch))
-            config_error(l, &k->row, "epoch", "fleet.kek: epoch %u is given twice; a new key takes a new number",
-                         k->epoch);
-    for (struct config_member *m = c->fleet.nodes.v; m < c->fleet.nodes.v + c->fleet.nodes.n; m++) {
+    CONFIG_EACH(struct config_kek, k, c->fleet.kek)
+    if (config_index_put(&epochs, k, "%u", k->epoch))
+        config_error(l, &k->row, "epoch", "fleet.kek: epoch %u is given twice; a new key takes a new number", k->epoch);
+    CONFIG_EACH(struct config_member, m, c->fleet.nodes)
+    {
         check_public_key(l, m);
         struct config_member *other = config_good(&m->row, 0) ? config_index_put(&slots, m, "%u", m->slot) : NULL;
         if (other)

@@ -19,7 +19,8 @@ static const char *netns(const struct config_account *a)
 static void check_names(struct loader *l, const struct config_account *a)
 {
     struct config_index names = {.arena = l->scratch}, ids = names;
-    for (struct config_tunnel *t = a->tunnels.v; t < a->tunnels.v + a->tunnels.n; t++) {
+    CONFIG_EACH(struct config_tunnel, t, a->tunnels)
+    {
         struct config_tunnel *other = t->name ? config_index_put(&names, t, "%s", t->name) : NULL;
         if (other)
             config_error(l, &t->row, "name",
@@ -203,8 +204,8 @@ static void check_routes(struct loader *l, struct config *c)
 void config_check_shared(struct loader *l, struct config *c)
 {
     struct config_index pairs = {.arena = l->scratch}, identities = pairs, psks = pairs;
-    for (struct config_account *a = c->accounts.v; a < c->accounts.v + c->accounts.n; a++)
-        check_names(l, a);
+    CONFIG_EACH(struct config_account, a, c->accounts)
+    check_names(l, a);
     CONFIG_EACH_TUNNEL(c, a, t)
     {
         check_gre(l, &pairs, t);

@@ -28,7 +28,8 @@ static void check_netns(struct loader *l, const struct config_account *a)
 void config_check_accounts(struct loader *l, struct config *c)
 {
     struct config_index ids = {.arena = l->scratch}, names = ids, devices = ids;
-    for (struct config_account *a = c->accounts.v; a < c->accounts.v + c->accounts.n; a++) {
+    CONFIG_EACH(struct config_account, a, c->accounts)
+    {
         struct config_account *other;
         if (!a->id)
             continue;

@@ -18,7 +18,8 @@ static int by_name(const void *pa, const void *pb)
 
 void config_link(struct loader *l, struct config *c)
 {
-    for (struct config_account *a = c->accounts.v; a < c->accounts.v + c->accounts.n; a++) {
+    CONFIG_EACH(struct config_account, a, c->accounts)
+    {
         size_t n = a->tunnels.n;
         a->by_name = config_arena_take(l->arena, n * sizeof a->by_name[0] + 1);
         if (!a->by_name)
@@ -139,8 +140,8 @@ static void derive_defaults(const struct config *c, struct config_tunnel *t)
 void config_derive(struct loader *l, struct config *c)
 {
     derive_address_identities(l, c);
-    for (struct config_account *a = c->accounts.v; a < c->accounts.v + c->accounts.n; a++)
-        derive_sources(l, a);
+    CONFIG_EACH(struct config_account, a, c->accounts)
+    derive_sources(l, a);
     CONFIG_EACH_TUNNEL(c, a, t)
     derive_defaults(c, t);
 }

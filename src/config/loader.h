@@ -59,13 +59,15 @@ uint8_t config_identities(const struct config *c, const struct config_tunnel *t,
 const char *config_identity_text(const struct identity *id, char ret[QUOTE_TEXT]);
 void config_local_identity(const struct config *c, const struct config_tunnel *t, struct identity *ret);
 
-/* Walk all tunnels, in the order of the file. */
-#define CONFIG_EACH_TUNNEL(c, a, t)                                                              \
-    for (struct config_account *a = (c)->accounts.v; a < (c)->accounts.v + (c)->accounts.n; a++) \
-        for (struct config_tunnel *t = a->tunnels.v; t < a->tunnels.v + a->tunnels.n; t++)
-#define CONFIG_EACH_ROUTE(c, a, r)                                                               \
-    for (struct config_account *a = (c)->accounts.v; a < (c)->accounts.v + (c)->accounts.n; a++) \
-        for (struct config_route *r = a->routes.v; r < a->routes.v + a->routes.n; r++)
+/* Walk a list. An empty one has no array, and to a null pointer nothing may be added (C11 6.5.6). */
+#define CONFIG_EACH(type, e, list) for (type *e = (list).v; (e) && (e) < (list).v + (list).n; (e)++)
+/* All tunnels, all routes, in the order of the file. */
+#define CONFIG_EACH_TUNNEL(c, a, t)                      \
+    CONFIG_EACH(struct config_account, a, (c)->accounts) \
+    CONFIG_EACH(struct config_tunnel, t, (a)->tunnels)
+#define CONFIG_EACH_ROUTE(c, a, r)                       \
+    CONFIG_EACH(struct config_account, a, (c)->accounts) \
+    CONFIG_EACH(struct config_route, r, (a)->routes)
 
 /* In the file and well read. */
 static inline bool config_good(const struct config_row *row, unsigned field)

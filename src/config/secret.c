@@ -292,7 +292,8 @@ static void read_tunnel(struct loader *l, struct config_tunnel *t)
         t->psk = (struct config_psks){.v = psk, .n = 1};
         return;
     }
-    for (struct config_psk *p = t->psk.v; p < t->psk.v + t->psk.n; p++) {
+    CONFIG_EACH(struct config_psk, p, t->psk)
+    {
         bool value = p->row.set & CONFIG_BIT(0), file = p->row.set & CONFIG_BIT(1);
         if (value == file)
             config_error(l, &p->row, "file", "%sa key of psk needs either value or file%s", who,
@@ -316,8 +317,8 @@ void config_secrets_read(struct loader *l, struct config *c)
                           l->mode & 07777, l->path);
     CONFIG_EACH_TUNNEL(c, a, t)
     read_tunnel(l, t);
-    for (const struct config_kek *k = f->kek.v; k < f->kek.v + f->kek.n; k++)
-        check_file(l, &k->row, "fleet.kek.", "file", k->file, 32);
+    CONFIG_EACH(const struct config_kek, k, f->kek)
+    check_file(l, &k->row, "fleet.kek.", "file", k->file, 32);
     check_file(l, &f->row, "fleet.", "node_key_file", f->node_key_file, 0);
     check_file(l, &f->etcd.row, "fleet.etcd.", "key_file", f->etcd.key_file, 0);
     check_file(l, &f->etcd.row, "fleet.etcd.", "password_file", f->etcd.password_file, 0);

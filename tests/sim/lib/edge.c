@@ -45,13 +45,21 @@ struct tunnel_policy edge_tunnel(void)
 
 struct edge *edge_new(const struct ike_policy *policy, uint64_t seed)
 {
+    return edge_new_on(NULL, policy, seed);
+}
+
+struct edge *edge_new_on(struct crypto *crypto, const struct ike_policy *policy, uint64_t seed)
+{
     struct edge *e = calloc(1, sizeof *e);
     assert_non_null(e);
     e->tape.seed = seed;
     e->rng = (struct rng){tape_fill, &e->tape};
     e->log = (struct log){.emit = note, .ctx = e, .level = LOG_LEVEL_DEBUG};
     e->now = 1000 * NS_PER_S;
-    OK(crypto_new(&e->rng, &e->crypto));
+    e->crypto = crypto;
+    e->borrowed = crypto;
+    if (!crypto)
+        OK(crypto_new(&e->rng, &e->crypto));
     struct ike_config config = {.crypto = e->crypto,
                                 .rng = &e->rng,
                                 .log = &e->log,
@@ -72,7 +80,8 @@ void edge_free(struct edge *e)
         return;
     acts_clear(e->ike, &e->acts);
     ike_free(e->ike); /* its arenas complain of secrets not given back */
-    crypto_free(e->crypto);
+    if (!e->borrowed)
+        crypto_free(e->crypto);
     if (e->child)
         wipe(e->child, e->max_children * sizeof *e->child);
     free(e->child);

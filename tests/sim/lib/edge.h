@@ -17,6 +17,7 @@ struct edge {
     struct tape tape;
     struct rng rng;
     struct crypto *crypto;
+    bool borrowed; /* the crypto context */
     struct log log;
     char event[64], reason[160]; /* of the last line */
     unsigned lines;
@@ -29,6 +30,8 @@ struct edge {
     unsigned child_ups, child_downs, ups, downs;
 };
 struct edge *edge_new(const struct ike_policy *policy, uint64_t seed); /* NULL: the default policy */
+/* The same on a context that outlives it and may have served others: to make one takes as long as a handshake. */
+struct edge *edge_new_on(struct crypto *crypto, const struct ike_policy *policy, uint64_t seed);
 void edge_free(struct edge *e);
 /* The tunnel of the peer that initiator_wish_default() describes. */
 struct tunnel_policy edge_tunnel(void);

@@ -40,10 +40,18 @@ void initiator_wish_default(struct initiator_wish *ret)
 
 struct initiator *initiator_new(const struct rng *rng, const char *local, const char *remote)
 {
+    return initiator_new_on(NULL, rng, local, remote);
+}
+
+struct initiator *initiator_new_on(struct crypto *crypto, const struct rng *rng, const char *local, const char *remote)
+{
     struct initiator *i = calloc(1, sizeof *i);
     assert_non_null(i);
     i->rng = rng;
-    OK(crypto_new(rng, &i->crypto));
+    i->crypto = crypto;
+    i->borrowed = crypto;
+    if (!crypto)
+        OK(crypto_new(rng, &i->crypto));
     OK(addr_parse(local, &i->local.addr));
     OK(addr_parse(remote, &i->remote.addr));
     i->local.port = i->remote.port = 500;
@@ -182,7 +190,8 @@ void initiator_free(struct initiator *i)
         return;
     forget_all(i);
     initiator_forget_out(i);
-    crypto_free(i->crypto);
+    if (!i->borrowed)
+        crypto_free(i->crypto);
     free(i);
 }
 

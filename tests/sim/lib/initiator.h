@@ -144,6 +144,7 @@ struct initiator_out {
 };
 struct initiator {
     struct crypto *crypto;
+    bool borrowed; /* the crypto context: initiator_new_on() */
     const struct rng *rng;
     struct endpoint local, remote; /* port 500 */
     struct initiator_wish wish;
@@ -170,6 +171,7 @@ struct initiator {
 
 /* ---- for tests */
 struct initiator *initiator_new(const struct rng *rng, const char *local, const char *remote);
+struct initiator *initiator_new_on(struct crypto *crypto, const struct rng *rng, const char *local, const char *remote);
 void initiator_free(struct initiator *i);
 void initiator_connect(struct initiator *i, uint64_t now); /* IKE_SA_INIT and all that follows */
 void initiator_want(struct initiator *i, uint64_t now, struct initiator_job job);

@@ -5,12 +5,17 @@
 
 struct pair *pair_new(const struct ike_policy *policy)
 {
+    return pair_new_on(NULL, policy);
+}
+
+struct pair *pair_new_on(struct crypto *crypto, const struct ike_policy *policy)
+{
     struct pair *p = calloc(1, sizeof *p);
     assert_non_null(p);
     p->tape.seed = 2;
     p->rng = (struct rng){tape_fill, &p->tape};
-    p->e = edge_new(policy, 1);
-    p->i = initiator_new(&p->rng, "192.0.2.2", EDGE_ADDRESS);
+    p->e = edge_new_on(crypto, policy, 1);
+    p->i = initiator_new_on(crypto, &p->rng, "192.0.2.2", EDGE_ADDRESS);
     return p;
 }
 

@@ -15,6 +15,7 @@ struct pair {
     struct path path;     /* of those */
 };
 struct pair *pair_new(const struct ike_policy *policy);
+struct pair *pair_new_on(struct crypto *crypto, const struct ike_policy *policy); /* both on one that outlives them */
 void pair_free(struct pair *p);
 
 /* The peer's queue to the edge, as one message; e->acts are those of this call. */
