@@ -134,6 +134,11 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
     X(ike_lifetime, DURATION, 10000, 86400000, "23h", ACTIVE, "An IKE SA is rekeyed at this age")                   \
     X(child_lifetime, DURATION, 10000, 25200000, "7h", ACTIVE,                                                      \
       "A Child SA is rekeyed at this age, and ends one hour later at the latest")                                   \
+    X(lifetime_jitter, UINT, 0, 50, "10", ACTIVE, "Percent by which chance may shorten either lifetime")            \
+    X(dpd_interval, DURATION, 0, 86400000, "0s", ACTIVE,                                                            \
+      "Silence after which a peer is asked for a sign of life; 0: never")                                           \
+    X(followup_timeout, DURATION, 1000, 60000, "20s", ACTIVE,                                                       \
+      "A CREATE_CHILD_SA of the peer that waits longer for its IKE_FOLLOWUP_KE is forgotten")                       \
     X(half_open_timeout, DURATION, 1000, 300000, "30s", ACTIVE, "A handshake that takes longer is forgotten")       \
     X(fragment_timeout, DURATION, 1000, 60000, "15s", ACTIVE, "Incomplete fragments of a message are forgotten")    \
     X(fragment_size, UINT, 576, 9000, "1280", ACTIVE, "Largest IP datagram of a fragmented IKE message we send")    \

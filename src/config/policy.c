@@ -3,8 +3,6 @@
 
 #define PATH_MTU 1500 /* of the outer path until an ICMP message proves less */
 /* Not worth a key each. */
-#define LIFETIME_JITTER 10               /* percent: not all SAs of a restart are rekeyed at once */
-#define FOLLOWUP_TIMEOUT (20 * NS_PER_S) /* for the peer's IKE_FOLLOWUP_KE */
 
 static struct ts any_address(uint8_t family)
 {
@@ -110,8 +108,9 @@ void config_ike_policy(const struct config *c, struct ike_policy *ret)
         .fragment_timeout = k->fragment_timeout,
         .ike_lifetime = k->ike_lifetime,
         .child_lifetime = k->child_lifetime,
-        .jitter = LIFETIME_JITTER,
-        .followup_timeout = FOLLOWUP_TIMEOUT,
+        .jitter = (uint8_t)k->lifetime_jitter,
+        .dpd_interval = k->dpd_interval,
+        .followup_timeout = k->followup_timeout,
         .retransmit_first = k->retransmit_first,
         .retransmit_tries = (uint8_t)k->retransmit_tries,
         .fragment_size = (uint16_t)k->fragment_size,

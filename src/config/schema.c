@@ -23,10 +23,11 @@ static const struct word rate_words[] = {{"low"}, {"mid"}, {"high"}};
 static const struct word ike_encr_words[] = {{"aes256gcm16", 20, 256}, {"aes128gcm16", 20, 128}, {"aes256", 12, 256}};
 static const struct word esp_encr_words[] = {
     {"aes256gcm16", 20, 256}, {"aes128gcm16", 20, 128}, {"aes256", 12, 256}, {"aes128", 12, 128}};
-static const struct word ike_integ_words[] = {{"sha256", 12}};
-static const struct word esp_integ_words[] = {{"sha256", 12}, {"sha1", 2}};
+static const struct word ike_integ_words[] = {{"sha256", 12}, {"sha384", 13}, {"sha512", 14}};
+static const struct word esp_integ_words[] = {{"sha256", 12}, {"sha1", 2}, {"sha384", 13}, {"sha512", 14}};
 static const struct word prf_words[] = {{"sha256", 5}, {"sha384", 6}, {"sha512", 7}};
-static const struct word ke_words[] = {{"ecp384", 20}, {"modp2048", 14}, {"modp1536", 5}};
+static const struct word ke_words[] = {{"ecp384", 20},   {"modp2048", 14}, {"modp1536", 5},
+                                       {"modp3072", 15}, {"modp4096", 16}, {"ecp256", 19}};
 static const struct word addke_words[] = {{"mlkem768", 36}, {"mlkem1024", 37}};
 
 /* ---- types */

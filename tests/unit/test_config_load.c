@@ -107,11 +107,14 @@ static void test_ike_section(void **state)
     assert_words(TYPE_KE, &k->proposal.key_exchange, "modp2048 ecp384");
     assert_words(TYPE_ADDKE, &k->proposal.additional_key_exchange, "mlkem1024");
     assert_words(TYPE_ESP_ENCR, &k->child_proposal.encryption, "aes128 aes256gcm16");
-    assert_words(TYPE_ESP_INTEG, &k->child_proposal.integrity, "sha1");
-    assert_words(TYPE_KE, &k->child_proposal.key_exchange, "modp1536");
+    assert_words(TYPE_ESP_INTEG, &k->child_proposal.integrity, "sha1 sha512 sha384");
+    assert_words(TYPE_KE, &k->child_proposal.key_exchange, "modp1536 modp3072 ecp256 modp4096");
     assert_words(TYPE_ADDKE, &k->child_proposal.additional_key_exchange, "mlkem1024 mlkem768");
     assert_int_equal(k->ike_lifetime, 8 * 3600 * NS_PER_S);
     assert_int_equal(k->child_lifetime, 45 * 60 * NS_PER_S);
+    assert_int_equal(k->lifetime_jitter, 25);
+    assert_int_equal(k->dpd_interval, 45 * NS_PER_S);
+    assert_int_equal(k->followup_timeout, 12 * NS_PER_S);
     assert_int_equal(k->half_open_timeout, 20 * NS_PER_S);
     assert_int_equal(k->fragment_timeout, 1500 * NS_PER_MS);
     assert_int_equal(k->fragment_size, 1400);
@@ -185,7 +188,7 @@ static void test_account_and_routes(void **state)
     assert_prefix(&a->routes.v[1].prefix, "2001:db8:1::/48");
     assert_int_equal(a->routes.v[1].priority, 100);
     assert_int_equal(a->routes.v[1].weight, 64);
-    assert_int_equal(a->row.line, 62);
+    assert_int_equal(a->row.line, 65);
     assert_int_equal(a->row.col, 5);
     assert_null(a->row.at);
     assert_int_equal(a[1].tunnels.n, 0);

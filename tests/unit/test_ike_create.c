@@ -468,6 +468,46 @@ static void delete_while_something_waits_returns_it(void **state)
     edge_assert_empty(p->e);
 }
 
+/* ---- what is accepted only where it is configured */
+
+static void more_transforms_where_configured(void **state)
+{
+    (void)state;
+    static const uint16_t METHODS[] = {KE_MODP3072, KE_MODP4096, KE_ECP256};
+    struct ike_policy policy;
+    ike_policy_default(&policy);
+    for (size_t k = 0; k < ARRAY_LEN(METHODS); k++) {
+        policy.ike.integ[0] = policy.esp.integ[0] = k % 2 ? INTEG_HMAC_SHA2_384_192 : INTEG_HMAC_SHA2_512_256;
+        policy.ike.ke[0] = policy.esp.ke[0] = METHODS[k];
+        pair_free(p);
+        p = pair_new(&policy);
+        p->i->wish.ike = (struct suite){.encr = ENCR_AES_CBC,
+                                        .encr_bits = 256,
+                                        .integ = policy.ike.integ[0],
+                                        .prf = PRF_HMAC_SHA2_512,
+                                        .ke = METHODS[k]};
+        p->i->wish.esp =
+            (struct suite){.encr = ENCR_AES_CBC, .encr_bits = 128, .integ = policy.esp.integ[0], .ke = METHODS[k]};
+        pair_connect(p);
+        want_and_carry(JOB_CHILD_REKEY, first_child());
+        want_and_carry(JOB_IKE_REKEY, 0);
+        pair_pass(p, 10 * NS_PER_S);
+        assert_int_equal(edge_count(p->e, IKE_COUNT_REKEYED), 1);
+        assert_int_equal(only_sa().suite.ke, METHODS[k]);
+        pair_assert_agree(p);
+    }
+}
+
+static void unconfigured_group_is_refused(void **state)
+{
+    (void)state;
+    pair_connect(p);
+    p->i->wish.esp.ke = KE_ECP256;
+    want_and_carry(JOB_CHILD_REKEY, first_child());
+    assert_int_equal(p->i->child_refused, N_NO_PROPOSAL_CHOSEN);
+    pair_assert_agree(p);
+}
+
 /* ---- malformed */
 
 static void bend_nonce(void *ctx, struct draft *d)
@@ -565,6 +605,8 @@ int main(void)
         CASE(what_waits_is_forgotten_in_time),
         CASE(one_at_a_time_waits),
         CASE(delete_while_something_waits_returns_it),
+        CASE(more_transforms_where_configured),
+        CASE(unconfigured_group_is_refused),
         CASE(malformed_request_ends_the_ike_sa),
         CASE(handshake_without_a_child),
         CASE(last_child_goes_and_another_comes),
