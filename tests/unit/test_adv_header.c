@@ -253,10 +253,10 @@ static void adv_04_payload_types_of_version_1(void **state)
 {
     uint8_t bytes[64];
     (void)state;
-    for (uint8_t type = 1; type < PAYLOAD_SA; type++) {
+    for (unsigned type = 1; type < PAYLOAD_SA; type++) {
         struct wr w = wr_of(bytes, sizeof bytes);
         adv_payload(&w, 0, 0, hex("0000000100000001"));
-        adv_silent(adv, adv_message(7, 0, type, IKE_SA_INIT, IKE_FLAG_INITIATOR, 0, wr_span(&w)),
+        adv_silent(adv, adv_message(7, 0, (uint8_t)type, IKE_SA_INIT, IKE_FLAG_INITIATOR, 0, wr_span(&w)),
                    IKE_COUNT_DROP_SYNTAX);
     }
     edge_assert_empty(adv->e);

@@ -12,7 +12,7 @@ static void note(void *ctx, const struct log_event *event)
         if (!strcmp(event->fields[i].key, "reason"))
             snprintf(e->reason, sizeof e->reason, "%s", event->fields[i].str);
     if (getenv("SIM_TRACE"))
-        fprintf(stderr, "# %9.3f edge: %s %s\n", (double)(event->now / NS_PER_MS) / 1e3, e->event, e->reason);
+        fprintf(stderr, "# %9.3f edge: %s %s\n", (double)event->now / 1e9, e->event, e->reason);
 }
 
 struct tunnel_policy edge_tunnel(void)

@@ -405,8 +405,8 @@ void initiator_auth_response(struct initiator *i, struct initiator_sa *sa)
     const struct plain *p = &i->last;
     const struct ike_payload *idr = ike_chain_find(&p->chain, PAYLOAD_IDR),
                              *pl = ike_chain_find(&p->chain, PAYLOAD_AUTH);
-    struct ike_id id;
-    struct ike_auth auth;
+    struct ike_id id = {0};
+    struct ike_auth auth = {0};
     uint8_t expected[PRF_MAX];
     uint32_t mid = sa->own.mid;
     initiator_done(sa);

@@ -79,9 +79,9 @@ static void trace(const struct sim *s, const struct sim_flight *f, const char *f
     struct ike_header h;
     if (!getenv("SIM_TRACE") || ike_header_read(buf_span(&f->bytes), &h) != RC_OK)
         return;
-    fprintf(stderr, "# %9.3f %s %s %s %u, SA %016llx %s\n", (double)(s->e->now / NS_PER_MS) / 1e3,
-            f->to_edge ? "peer >" : "edge >", ike_exchange_name(h.exchange),
-            h.flags & IKE_FLAG_RESPONSE ? "response" : "request", h.mid, (unsigned long long)h.spi_i, fate);
+    fprintf(stderr, "# %9.3f %s %s %s %u, SA %016llx %s\n", (double)s->e->now / 1e9, f->to_edge ? "peer >" : "edge >",
+            ike_exchange_name(h.exchange), h.flags & IKE_FLAG_RESPONSE ? "response" : "request", h.mid,
+            (unsigned long long)h.spi_i, fate);
 }
 
 static void fly(struct sim *s, const struct sim_flight *f, uint64_t more)
