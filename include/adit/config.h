@@ -107,7 +107,8 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
 #define CONFIG_OUTER_FIELDS(X)                                                                        \
     X(mark, UINT, 1, UINT32_MAX, NULL, ACTIVE, "SO_MARK of all encapsulated packets, for an ip rule") \
     X(device, DEVICE, 1, 15, NULL, ACTIVE, "Device to which the outer sockets are bound")             \
-    X(mode, OUTER_MODE, 0, 0, "raw", ACTIVE, "GRE and ESP by raw sockets, or by packet sockets past the kernel's IP layer")
+    X(mode, OUTER_MODE, 0, 0, "raw", ACTIVE,                                                          \
+      "GRE and ESP by raw sockets, or by packet sockets past the kernel's IP layer")
 
 #define CONFIG_IKE_PROPOSAL_FIELDS(X)                                                                        \
     X(encryption, IKE_ENCR, 1, ALGS_MAX, "[aes256gcm16, aes128gcm16, aes256]", ACTIVE,                       \
@@ -150,6 +151,7 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
     X(max_children, UINT, 1, 100, "100", ACTIVE, "Most Child SAs of one tunnel")                                    \
     X(retransmit_first, DURATION, 100, 60000, "1s", ACTIVE, "Wait before the first repetition of our own requests") \
     X(retransmit_tries, UINT, 1, 20, "12", ACTIVE, "Repetitions before a silent peer's SAs are given up")           \
+    X(nat_keepalive, DURATION, 0, 3600000, "20s", ACTIVE, "Interval of NAT keepalives while we are behind a NAT")   \
     X(downgrade_protection, BOOL, 0, 0, "true", ACTIVE, "Authenticate the full IKE_SA_INIT transcript (16447)")
 
 #define CONFIG_ETCD_FIELDS(X)                                                                              \

@@ -21,8 +21,8 @@ enum child_down { CHILD_DOWN_PEER, CHILD_DOWN_REKEYED, CHILD_DOWN_EXPIRED, CHILD
 
 struct act {
     enum act_type type;
-    struct path path;       /* SEND, CHILD_MOVED */
-    bool marker;            /* SEND: prepend the four zero octets (port 4500); they are not in `datagram` */
+    struct path path; /* SEND, CHILD_MOVED */
+    bool marker; /* SEND: prepend the four zero octets (port 4500); they are not in `datagram`. Not to a keepalive */
     struct buf datagram;    /* SEND */
     struct child_sa *child; /* CHILD_UP; guarded memory owned by the action */
     uint32_t spi_in;        /* CHILD_DOWN, CHILD_MOVED */
@@ -69,7 +69,8 @@ enum ike_cmd_type {
     IKE_CMD_ESP_SEEN,      /* dp saw the first packet on spi_in, or liveness: an authentic packet */
     IKE_CMD_ESP_EXPIRE,    /* dp: sequence, IV or time of spi_in near its end: it is rekeyed */
     IKE_CMD_ESP_LOST,      /* dp does not have spi_in, or not any more: it is deleted */
-    IKE_CMD_SHUTDOWN,      /* Delete to every peer; ike_idle() tells when all are answered or given up */
+    IKE_CMD_ESP_MOVED, /* dp: an authentic packet on spi_in came from `path`; nothing moves before the peer answers there */
+    IKE_CMD_SHUTDOWN, /* Delete to every peer; ike_idle() tells when all are answered or given up */
 };
 struct ike_cmd {
     enum ike_cmd_type type;
@@ -77,6 +78,7 @@ struct ike_cmd {
     const struct ike_policy *policy;    /* POLICY */
     uint32_t handle;                    /* REMOVE, RESET */
     uint32_t spi_in;                    /* ESP_* */
+    const struct path *path;            /* ESP_MOVED; ports 0: not in UDP */
 };
 enum rc ike_command(struct ike *ike, uint64_t now, const struct ike_cmd *cmd, struct acts *ret) ADIT_MUST_USE;
 bool ike_idle(const struct ike *ike); /* no SA left */
@@ -135,6 +137,9 @@ bool ike_last_failure(const struct ike *ike, uint32_t tunnel, struct ike_failure
     X(DROP_RATE, "drop_rate")                                                                \
     X(RETRANSMIT_ANSWERED, "retransmit_answered")                                            \
     X(COOKIE_SENT, "cookie_sent")                                                            \
+    X(NOMINATED, "nominated") /* places that a peer may have moved to */                     \
+    X(MOVED, "moved")         /* SAs whose peer has */                                       \
+    X(KEEPALIVE, "keepalive") /* sent */                                                     \
     X(FAIL_PROPOSAL, "fail_proposal")                                                        \
     X(FAIL_KE, "fail_ke")                                                                    \
     X(FAIL_IDENTITY, "fail_identity")                                                        \
@@ -142,9 +147,9 @@ bool ike_last_failure(const struct ike *ike, uint32_t tunnel, struct ike_failure
     X(FAIL_PQ_REQUIRED, "fail_pq_required")                                                  \
     X(FAIL_PEER_ADDRESS, "fail_peer_address") /* strict_peer */                              \
     X(FAIL_SELECTORS, "fail_selectors")                                                      \
-    X(FAIL_TIMEOUT, "fail_timeout") /* half-open too long, or no answer to us */             \
+    X(FAIL_TIMEOUT, "fail_timeout")     /* half-open too long, or no answer to us */         \
     X(FAIL_COLLISION, "fail_collision") /* TEMPORARY_FAILURE, either way */                  \
-    X(FAIL_REKEY, "fail_rekey")     /* refused, either way */
+    X(FAIL_REKEY, "fail_rekey")         /* refused, either way */
 enum ike_count {
 #define X(id, text) IKE_COUNT_##id,
     IKE_COUNTS(X)

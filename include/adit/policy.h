@@ -117,6 +117,7 @@ struct ike_policy {
     uint8_t jitter;                 /* percent by which a lifetime may be shortened */
     uint64_t followup_timeout;      /* for the peer's IKE_FOLLOWUP_KE, 20 s */
     uint64_t dpd_interval;          /* silence after which we ask whether the peer lives; 0: never */
+    uint64_t nat_keepalive;         /* while we are behind a NAT, 20 s; 0: never */
     uint64_t retransmit_first;      /* of our own requests */
     uint8_t retransmit_tries;
     uint16_t fragment_size;         /* IP datagram limit when sending, 1280 */

@@ -110,6 +110,7 @@ void config_ike_policy(const struct config *c, struct ike_policy *ret)
         .child_lifetime = k->child_lifetime,
         .jitter = (uint8_t)k->lifetime_jitter,
         .dpd_interval = k->dpd_interval,
+        .nat_keepalive = k->nat_keepalive,
         .followup_timeout = k->followup_timeout,
         .retransmit_first = k->retransmit_first,
         .retransmit_tries = (uint8_t)k->retransmit_tries,

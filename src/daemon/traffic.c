@@ -170,7 +170,10 @@ void traffic_events(struct daemon *d, uint64_t now)
             case DP_EVENT_SA_SEEN: cmd.type = IKE_CMD_ESP_SEEN; break;
             case DP_EVENT_SA_SOFT:
             case DP_EVENT_SA_HARD: cmd.type = IKE_CMD_ESP_EXPIRE; break;
-            case DP_EVENT_PEER_MOVED: continue; /* an ESP packet moves nothing; the peer's next IKE request does */
+            case DP_EVENT_PEER_MOVED:
+                cmd.type = IKE_CMD_ESP_MOVED;
+                cmd.path = &events[i].path;
+                break;
             }
             command(d, now, &cmd);
             traffic_execute(d);

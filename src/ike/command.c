@@ -23,6 +23,8 @@ static enum rc child_command(struct ike_turn *t, const struct ike_cmd *cmd)
         return RC_ABSENT;
     if (cmd->type == IKE_CMD_ESP_SEEN)
         ike_sa_heard(t, child->sa);
+    else if (cmd->type == IKE_CMD_ESP_MOVED)
+        ike_move_nominate(t, child->sa, cmd->path);
     else if (cmd->type == IKE_CMD_ESP_LOST || child->replaced)
         child->expiring = true;
     else
@@ -49,9 +51,10 @@ static void shut_down(struct ike_turn *t)
 
 static void set_policy(struct ike_turn *t, const struct ike_policy *policy)
 {
-    bool probes = policy->dpd_interval != t->ike->policy.dpd_interval;
+    bool timers =
+        policy->dpd_interval != t->ike->policy.dpd_interval || policy->nat_keepalive != t->ike->policy.nat_keepalive;
     t->ike->policy = *policy;
-    for (struct map_node *n = probes ? map_walk(&t->ike->sas, NULL) : NULL; n; n = map_walk(&t->ike->sas, n))
+    for (struct map_node *n = timers ? map_walk(&t->ike->sas, NULL) : NULL; n; n = map_walk(&t->ike->sas, n))
         ike_sa_rearm(t, CONTAINER_OF(n, struct ike_sa, by_spi));
 }
 
@@ -67,7 +70,8 @@ enum rc ike_command(struct ike *ike, uint64_t now, const struct ike_cmd *cmd, st
     case IKE_CMD_POLICY: set_policy(&t, cmd->policy); return RC_OK;
     case IKE_CMD_ESP_SEEN:
     case IKE_CMD_ESP_EXPIRE:
-    case IKE_CMD_ESP_LOST: return child_command(&t, cmd);
+    case IKE_CMD_ESP_LOST:
+    case IKE_CMD_ESP_MOVED: return child_command(&t, cmd);
     case IKE_CMD_SHUTDOWN: shut_down(&t); return RC_OK;
     }
     return RC_RANGE;

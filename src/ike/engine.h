@@ -39,6 +39,8 @@
 #define IKE_BUSY_MAX (300 * NS_PER_S)     /* for so long, then the SA is closed (RFC 7296 2.25) */
 #define IKE_CREATE_RATE 10                /* CREATE_CHILD_SA requests of a tunnel's peer per second, */
 #define IKE_CREATE_BURST 200              /* and at once: it may set up and rekey all its children */
+#define IKE_NOMINATE_TRIES 3              /* requests to a place that the peer may have moved to */
+#define IKE_NOMINATE_RETRY (5 * NS_PER_S) /* the next such place at the earliest */
 #define IKE_PSK_DIGEST 32
 #define IKE_CREATES_MAX 4096 /* CREATE_CHILD_SA exchanges of all SAs that are not done: up to 5 KB each */
 
@@ -101,6 +103,13 @@ struct ike_request { /* our own request: window 1 */
     struct ike_create *create; /* stays between the exchanges of one rekey */
 };
 
+struct ike_nomination { /* where the peer may have gone: an answer from there has to prove it */
+    struct path path;   /* family 0: none */
+    bool udp;           /* ESP came from there in UDP */
+    uint8_t tries;      /* requests of ours that went there */
+    uint64_t after;     /* no other one before */
+};
+
 enum ike_create_kind { CREATE_CHILD, CREATE_REKEY_CHILD, CREATE_REKEY_IKE };
 
 struct ike_child {
@@ -138,6 +147,8 @@ struct ike_sa {
     struct suite suite;
     struct sk_alg alg;
     struct path path;
+    struct ike_nomination nominated;
+    uint64_t keepalive_at; /* NEVER: no NAT in front of us */
     bool nat_peer, nat_local, natd_seen, fragmentation, full_transcript, fragments_used;
 
     struct buf ni, nr;            /* of IKE_SA_INIT; gone when the first child is up */
@@ -371,6 +382,17 @@ void ike_request_next(struct ike_turn *t, struct ike_sa *sa); /* starts what is 
 void ike_request_due(struct ike_turn *t, struct ike_sa *sa);  /* retransmit or give up */
 void ike_request_done(struct ike *ike, struct ike_sa *sa);    /* its answer is here */
 void ike_request_clear(struct ike *ike, struct ike_sa *sa);   /* and what it was to bring is forgotten */
+
+void ike_request_send(struct ike_turn *t, struct ike_sa *sa); /* the one outstanding, once more */
+
+/* ---- move.c: where the peer is */
+void ike_move_by_request(struct ike_inbound *x); /* a fresh request: moves the SA, or nominates */
+void ike_move_by_answer(
+    struct ike_inbound *x); /* an answer to us, authentic: moves the SA if from the place nominated */
+/* ESP came from there, authentic but perhaps a repetition. Port 0: not in UDP. */
+void ike_move_nominate(struct ike_turn *t, struct ike_sa *sa, const struct path *path);
+struct path ike_move_target(struct ike_sa *sa); /* where our request goes this time */
+void ike_move_keepalive(struct ike_turn *t, struct ike_sa *sa);
 
 /* ---- unlock.c: authenticate, decrypt, reassemble */
 /* true: the message is whole, x->inner, first, a, hash are set. false: dropped, or waiting for more fragments. */

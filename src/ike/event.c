@@ -164,6 +164,18 @@ void ike_event_created(struct ike_turn *t, const struct ike_create *c)
     log_event(t->ike->log, t->now, LOG_LEVEL_INFO, c->kind == CREATE_CHILD ? "ike.child_up" : "ike.rekeyed", f.v, f.n);
 }
 
+void ike_event_moved(struct ike_turn *t, const struct ike_sa *sa, const struct path *from)
+{
+    struct fields f = {.n = 0};
+    ike_count_add(t->ike, IKE_COUNT_MOVED);
+    ADD(&f, LOG_HEX("trace", spi_octets(f.spi_i, sa->spi_i)));
+    ADD(&f, LOG_STR("tunnel", sa->tunnel->name));
+    ADD(&f, LOG_ENDPOINT("from", from->remote));
+    ADD(&f, LOG_ENDPOINT("peer", sa->path.remote));
+    ADD(&f, LOG_ENDPOINT("local", sa->path.local));
+    log_event(t->ike->log, t->now, LOG_LEVEL_INFO, "ike.moved", f.v, f.n);
+}
+
 void ike_event_ended(struct ike_turn *t, const struct ike_sa *sa, enum child_down why)
 {
     static const char *const WHY[] = {

@@ -17,6 +17,7 @@ struct ike_report { /* why a handshake failed; NULL and empty fields are left ou
 };
 void ike_event_failed(struct ike_turn *t, const struct ike_report *r);
 void ike_event_established(struct ike_turn *t, const struct ike_sa *sa, const struct ike_child *child);
+void ike_event_moved(struct ike_turn *t, const struct ike_sa *sa, const struct path *from);
 void ike_event_ended(struct ike_turn *t, const struct ike_sa *sa, enum child_down why);
 
 struct ike_create_report { /* why a CREATE_CHILD_SA came to nothing */

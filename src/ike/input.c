@@ -83,42 +83,6 @@ static size_t reply_limit(const struct ike_inbound *x)
     return limit;
 }
 
-/* ---- the peer's address (RFC 7296 2.23) */
-
-static bool may_move(const struct ike_inbound *x)
-{
-    const struct ike_sa *sa = x->sa;
-    bool same_address = addr_equal(&sa->path.remote.addr, &x->path.remote.addr);
-    if (!addr_equal(&sa->path.local.addr, &x->path.local.addr))
-        return false;
-    if (sa->source) /* half-open: the float to 4500 */
-        return true;
-    if (!sa->tunnel) /* it only waits for its end */
-        return false;
-    if (sa->nat_local || (sa->tunnel->strict_peer && !same_address))
-        return false;
-    return sa->nat_peer || same_address;
-}
-
-static void follow_path(struct ike_inbound *x)
-{
-    struct ike_sa *sa = x->sa;
-    bool same = endpoint_equal(&sa->path.local, &x->path.local) && endpoint_equal(&sa->path.remote, &x->path.remote);
-    if (same || !may_move(x))
-        return;
-    sa->path = x->path;
-    for (struct list *l = sa->children.next; l != &sa->children; l = l->next) {
-        struct ike_child *child = CONTAINER_OF(l, struct ike_child, of_sa);
-        struct act *act = ike_act_add(x->turn, ACT_CHILD_MOVED);
-        child->udp = ike_child_udp(sa);
-        if (!act)
-            continue;
-        act->path = sa->path;
-        act->spi_in = child->spi_in;
-        act->udp = child->udp;
-    }
-}
-
 /* ---- requests */
 
 /* Everything that a request changes is changed here and nowhere else. */
@@ -153,7 +117,7 @@ static void commit(struct ike_inbound *x, const struct ike_transition *row, enum
     wipe(last_e, sizeof last_e);
     wipe(last_a, sizeof last_a);
 
-    follow_path(x);
+    ike_move_by_request(x);
     if (outcome == OUTCOME_REPLY)
         sa->state = row->next;
     if (x->commit)
@@ -288,6 +252,7 @@ static void response(struct ike_inbound *x)
         return;
     }
     ike_sa_heard(x->turn, sa);
+    ike_move_by_answer(x);
     switch (row->handler(x)) {
     case OUTCOME_KILL: ike_sa_end(x->turn, sa, CHILD_DOWN_PEER); break;
     case OUTCOME_DONE: ike_sa_end(x->turn, sa, CHILD_DOWN_ADMIN); break;

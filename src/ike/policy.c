@@ -36,6 +36,7 @@ void ike_policy_default(struct ike_policy *ret)
         .child_lifetime = 7 * 3600 * NS_PER_S,
         .jitter = 10,
         .followup_timeout = 20 * NS_PER_S,
+        .nat_keepalive = 20 * NS_PER_S,
         .retransmit_first = 1 * NS_PER_S,
         .retransmit_tries = 12,
         .fragment_size = 1280,

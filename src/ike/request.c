@@ -18,6 +18,13 @@ void ike_request_clear(struct ike *ike, struct ike_sa *sa)
     ike_create_free(ike, sa->own.create);
 }
 
+/* To the place that is to be proved, or where the peer is. */
+void ike_request_send(struct ike_turn *t, struct ike_sa *sa)
+{
+    const struct path path = ike_move_target(sa);
+    ike_act_send_message(t, &path, &sa->own.message);
+}
+
 static void send_request(struct ike_turn *t, struct ike_sa *sa, enum ike_errand errand, uint8_t exchange,
                          struct ike_writer *iw)
 {
@@ -45,7 +52,7 @@ static void send_request(struct ike_turn *t, struct ike_sa *sa, enum ike_errand 
     own->mid = sa->mid_out++;
     own->exchange = exchange;
     own->tries = 1;
-    ike_act_send_message(t, &sa->path, &own->message);
+    ike_request_send(t, sa);
 }
 
 /* All children whose time is over, in one Delete. */
@@ -110,5 +117,5 @@ void ike_request_due(struct ike_turn *t, struct ike_sa *sa)
         ike_sa_end(t, sa, CHILD_DOWN_IKE_GONE);
         return;
     }
-    ike_act_send_message(t, &sa->path, &own->message);
+    ike_request_send(t, sa);
 }

@@ -176,6 +176,7 @@ struct ike_sa *ike_sa_new(struct ike_turn *t, uint64_t spi_i, const struct path 
         .init_hash = init_hash,
         .tunnel_handle = TUNNEL_NONE,
         .rekey_at = NEVER,
+        .keepalive_at = NEVER,
         .created = t->now,
     };
     if (!enter(t, sa, ike->policy.half_open_timeout))
@@ -225,6 +226,7 @@ struct ike_sa *ike_sa_successor(struct ike_turn *t, const struct ike_sa *old, ui
         .tunnel_handle = old->tunnel_handle,
         .peer = old->peer,
         .rekey_at = NEVER,
+        .keepalive_at = NEVER,
         .rekeyed = true,
         .created = t->now,
     };
@@ -245,8 +247,23 @@ static void arm(struct ike_turn *t, struct ike_sa *sa)
     uint64_t interval = t->ike->policy.dpd_interval;
     uint64_t at = interval ? sa->heard + interval : NEVER;
     at = sa->rekey_at < at ? sa->rekey_at : at;
+    at = sa->keepalive_at < at ? sa->keepalive_at : at;
     /* Never disarmed: moving an armed timer cannot fail. */
     (void)ike_timer_set(t->ike, &sa->timer, at == NEVER ? t->now + IKE_BUSY_MAX : at);
+}
+
+/* RFC 3948 4: only who is behind a NAT keeps its mapping alive. */
+static bool wants_keepalive(const struct ike_turn *t, const struct ike_sa *sa)
+{
+    return t->ike->policy.nat_keepalive && sa->nat_local && sa->path.local.port != 500;
+}
+
+void ike_sa_rearm(struct ike_turn *t, struct ike_sa *sa)
+{
+    if (sa->state != IKE_STATE_ESTABLISHED || sa->doomed)
+        return;
+    sa->keepalive_at = wants_keepalive(t, sa) ? t->now + t->ike->policy.nat_keepalive : NEVER;
+    arm(t, sa);
 }
 
 void ike_sa_open(struct ike_turn *t, struct ike_sa *sa)
@@ -254,19 +271,13 @@ void ike_sa_open(struct ike_turn *t, struct ike_sa *sa)
     sa->state = IKE_STATE_ESTABLISHED;
     sa->established = sa->heard = t->now;
     sa->rekey_at = t->now + ike_jitter(t->ike, t->ike->policy.ike_lifetime);
-    arm(t, sa);
+    ike_sa_rearm(t, sa);
 }
 
 void ike_sa_heard(struct ike_turn *t, struct ike_sa *sa)
 {
     sa->heard = t->now; /* the timer finds out when it fires */
     sa->probe_due = false;
-}
-
-void ike_sa_rearm(struct ike_turn *t, struct ike_sa *sa)
-{
-    if (sa->state == IKE_STATE_ESTABLISHED && !sa->doomed)
-        arm(t, sa);
 }
 
 static void say(struct ike_turn *t, enum act_type type, const struct ike_sa *sa)
@@ -450,6 +461,10 @@ static void established_due(struct ike_turn *t, struct ike_sa *sa)
     if (t->now >= sa->rekey_at) {
         sa->rekey_due = true;
         sa->rekey_at = NEVER;
+    }
+    if (t->now >= sa->keepalive_at) {
+        sa->keepalive_at = t->now + t->ike->policy.nat_keepalive;
+        ike_move_keepalive(t, sa);
     }
     if (interval && t->now >= sa->heard + interval) {
         sa->probe_due =

@@ -93,6 +93,7 @@ static void test_defaults(void **state)
                               "  max_children: 100\n"
                               "  retransmit_first: 1s\n"
                               "  retransmit_tries: 12\n"
+                              "  nat_keepalive: 20s\n"
                               "  downgrade_protection: true\n"
                               "fleet:\n"
                               "  store: none\n"

@@ -126,6 +126,7 @@ static void test_ike_section(void **state)
     assert_int_equal(k->max_children, 10);
     assert_int_equal(k->retransmit_first, 2 * NS_PER_S);
     assert_int_equal(k->retransmit_tries, 5);
+    assert_int_equal(k->nat_keepalive, 15 * NS_PER_S);
     assert_false(k->downgrade_protection);
     loaded_free(&l);
 }
@@ -188,7 +189,7 @@ static void test_account_and_routes(void **state)
     assert_prefix(&a->routes.v[1].prefix, "2001:db8:1::/48");
     assert_int_equal(a->routes.v[1].priority, 100);
     assert_int_equal(a->routes.v[1].weight, 64);
-    assert_int_equal(a->row.line, 65);
+    assert_int_equal(a->row.line, 66);
     assert_int_equal(a->row.col, 5);
     assert_null(a->row.at);
     assert_int_equal(a[1].tunnels.n, 0);

@@ -390,6 +390,7 @@ static void test_ike_policy(void **state)
     assert_int_equal(k.cookie_threshold_per_ip, 5);
     assert_int_equal(k.max_sas, 100000);
     assert_int_equal(k.max_children, 10);
+    assert_int_equal(k.nat_keepalive, 15 * NS_PER_S);
     assert_false(k.downgrade_protection);
     loaded_free(&l);
 }

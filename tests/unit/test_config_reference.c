@@ -132,9 +132,9 @@ static void test_the_engine_has_the_same_defaults(void **state)
     assert_int_equal(ours.jitter, file.jitter);
     assert_int_equal(ours.followup_timeout, file.followup_timeout);
     assert_int_equal(ours.dpd_interval, file.dpd_interval);
+    assert_int_equal(ours.nat_keepalive, file.nat_keepalive);
     assert_int_equal(ours.retransmit_first, file.retransmit_first);
     assert_int_equal(ours.jitter, file.jitter);
-    assert_int_equal(ours.dpd_interval, file.dpd_interval);
     assert_int_equal(ours.followup_timeout, file.followup_timeout);
     assert_int_equal(ours.retransmit_tries, file.retransmit_tries);
     assert_int_equal(ours.fragment_size, file.fragment_size);

@@ -41,6 +41,7 @@ const char config_full[] =
     "  max_children: 10\n"
     "  retransmit_first: 2s\n"
     "  retransmit_tries: 5\n"
+    "  nat_keepalive: 15s\n"
     "  downgrade_protection: false\n"
     "fleet:\n"
     "  store: etcd\n"
