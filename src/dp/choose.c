@@ -104,7 +104,7 @@ static void routes_find(const struct batch *b, struct in *in, const struct goal 
     }
 }
 
-void ways_find(const struct batch *b, struct in *in, size_t n)
+void ways_choose(const struct batch *b, struct in *in, size_t n)
 {
     struct goal goal[PKT_BATCH];
     uint8_t of[PKT_BATCH]; /* by packet */

@@ -87,7 +87,7 @@ static void run(struct batch *b, struct pkt **v, size_t n)
         else
             refuse(b, v[i], NULL, reason);
     }
-    ways_find(b, in, k);
+    ways_choose(b, in, k);
     for (size_t i = 0; i < k; i++) {
         struct way way = {0};
         enum dp_reason reason = way_choose(b, &in[i], &way);

@@ -119,7 +119,7 @@ struct way {
     struct sa *sa;
 };
 /* The routes of all packets; what they lead to is on its way into the cache. */
-void ways_find(const struct batch *b, struct in *in, size_t n);
+void ways_choose(const struct batch *b, struct in *in, size_t n);
 /* Where an inner packet goes. DP_REASON_NONE: *ret is set. */
 enum dp_reason way_choose(struct batch *b, const struct in *in, struct way *ret);
 
