@@ -200,6 +200,20 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
     X(format, LOG_FORMAT, 0, 0, "text", ACTIVE, "One line of text or one JSON object per event") \
     X(rate, UINT, 0, 1000000, "20", ACTIVE, "Events of one name per second; 0: unlimited")
 
+/* Lists of a tunnel that take from the daemon's; absent: all of it. */
+#define CONFIG_TUNNEL_IKE_FIELDS(X)                                                                      \
+    X(encryption, IKE_ENCR, 1, ALGS_MAX, NULL, ACTIVE, "Of ike.proposal, the encryption of this tunnel") \
+    X(integrity, IKE_INTEG, 1, ALGS_MAX, NULL, ACTIVE, "The same of integrity")                          \
+    X(prf, IKE_PRF, 1, ALGS_MAX, NULL, ACTIVE, "The same of pseudo-random functions")                    \
+    X(key_exchange, KE, 1, ALGS_MAX, NULL, ACTIVE, "The same of first key exchanges")                    \
+    X(additional_key_exchange, ADDKE, 1, ALGS_MAX, NULL, ACTIVE, "The same of additional key exchanges")
+
+#define CONFIG_TUNNEL_ESP_FIELDS(X)                                                                            \
+    X(encryption, ESP_ENCR, 1, ALGS_MAX, NULL, ACTIVE, "Of ike.child_proposal, the encryption of this tunnel") \
+    X(integrity, ESP_INTEG, 1, ALGS_MAX, NULL, ACTIVE, "The same of integrity")                                \
+    X(key_exchange, KE, 1, ALGS_MAX, NULL, ACTIVE, "The same of groups for PFS")                               \
+    X(additional_key_exchange, ADDKE, 1, ALGS_MAX, NULL, ACTIVE, "The same of additional key exchanges")
+
 #define CONFIG_TUNNEL_OUTER_FIELDS(X)                                                \
     X(df, DF, 0, 0, "copy", ACTIVE, "Outer do-not-fragment bit: copy, set or clear") \
     X(dscp, DSCP, 0, 0, "copy", ACTIVE, "Outer DSCP: copy, or 0 to 63")              \
@@ -250,6 +264,8 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
     X(psk, PSKS, 0, TUNNEL_PSKS, NULL, ACTIVE, "Pre-shared key: text, 0x hexadecimal, or a list of keys")           \
     X(psk_file, PATH, 1, 1023, NULL, ACTIVE, "File that holds the one pre-shared key")                              \
     X(pq, PQ, 0, 0, "prefer", ACTIVE, "Post-quantum key exchange: require, prefer or off")                          \
+    X(ike, TUNNEL_IKE, 0, 0, NULL, ACTIVE, "What of ike.proposal this tunnel's IKE SAs may use")                    \
+    X(esp, TUNNEL_ESP, 0, 0, NULL, ACTIVE, "What of ike.child_proposal its Child SAs may use")                      \
     X(allow_null_cipher, BOOL, 0, 0, "false", LATER, "Accept ESP without encryption")                               \
     X(replay_protection, BOOL, 0, 0, NULL, ACTIVE, "Anti-replay window; default: true without a fleet, else false") \
     X(replay_window, UINT, 64, 4096, "1024", ACTIVE, "Packets that the window spans")
@@ -316,6 +332,8 @@ struct config_row {
 #define CONFIG_C_METRICS struct config_metrics
 #define CONFIG_C_LOG struct config_log
 #define CONFIG_C_TUNNEL_OUTER struct config_tunnel_outer
+#define CONFIG_C_TUNNEL_IKE struct config_tunnel_ike
+#define CONFIG_C_TUNNEL_ESP struct config_tunnel_esp
 #define CONFIG_C_HEALTH struct config_health
 #define CONFIG_C_PSKS struct config_psks
 #define CONFIG_C_TUNNELS struct config_tunnels
@@ -337,6 +355,8 @@ CONFIG_STRUCT_(config_control, CONFIG_CONTROL_FIELDS);
 CONFIG_STRUCT_(config_metrics, CONFIG_METRICS_FIELDS);
 CONFIG_STRUCT_(config_log, CONFIG_LOG_FIELDS);
 CONFIG_STRUCT_(config_tunnel_outer, CONFIG_TUNNEL_OUTER_FIELDS);
+CONFIG_STRUCT_(config_tunnel_ike, CONFIG_TUNNEL_IKE_FIELDS);
+CONFIG_STRUCT_(config_tunnel_esp, CONFIG_TUNNEL_ESP_FIELDS);
 CONFIG_STRUCT_(config_health, CONFIG_HEALTH_FIELDS);
 CONFIG_STRUCT_(config_psk, CONFIG_PSK_FIELDS);
 CONFIG_ROWS_(config_psks, config_psk);

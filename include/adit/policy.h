@@ -92,6 +92,7 @@ struct tunnel_policy {
     struct psk psks[TUNNEL_PSKS];
     uint8_t n_psks;
     enum pq_mode pq;
+    struct proposal_policy ike, esp;               /* what of the daemon's lists may be used; an empty list: all of it */
     bool strict_peer, allow_null_cipher;
     bool replay_protection;
     uint32_t replay_window;     /* packets, 64..4096 */

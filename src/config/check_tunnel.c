@@ -188,6 +188,41 @@ static void check_protect(struct loader *l, const struct config_tunnel *t)
                      t->protect);
 }
 
+/* What a tunnel takes from the daemon's lists must be in them: else it would accept less than it says, or nothing. */
+static void check_choices(struct loader *l, const struct config_tunnel *t, const struct config_row *row,
+                          enum type_id type, const char *keyword, const struct config_choices *some,
+                          const char *section, const struct config_choices *all)
+{
+    for (uint8_t i = 0; i < some->n; i++) {
+        bool found = false;
+        for (uint8_t k = 0; k < all->n; k++)
+            found |= all->v[k] == some->v[i];
+        if (!found)
+            config_error(l, row, keyword,
+                         "tunnel %s: %s is not in ike.%s.%s, which a tunnel can only take from; add it there or "
+                         "remove it here",
+                         label(t), config_types[type].words[some->v[i]].text, section, keyword);
+    }
+}
+
+static void check_proposals(struct loader *l, const struct config *c, const struct config_tunnel *t)
+{
+    static const char ike[] = "proposal", esp[] = "child_proposal";
+    const struct config_ike_proposal *p = &c->ike.proposal;
+    const struct config_child_proposal *q = &c->ike.child_proposal;
+    check_choices(l, t, &t->ike.row, TYPE_IKE_ENCR, "encryption", &t->ike.encryption, ike, &p->encryption);
+    check_choices(l, t, &t->ike.row, TYPE_IKE_INTEG, "integrity", &t->ike.integrity, ike, &p->integrity);
+    check_choices(l, t, &t->ike.row, TYPE_IKE_PRF, "prf", &t->ike.prf, ike, &p->prf);
+    check_choices(l, t, &t->ike.row, TYPE_KE, "key_exchange", &t->ike.key_exchange, ike, &p->key_exchange);
+    check_choices(l, t, &t->ike.row, TYPE_ADDKE, "additional_key_exchange", &t->ike.additional_key_exchange, ike,
+                  &p->additional_key_exchange);
+    check_choices(l, t, &t->esp.row, TYPE_ESP_ENCR, "encryption", &t->esp.encryption, esp, &q->encryption);
+    check_choices(l, t, &t->esp.row, TYPE_ESP_INTEG, "integrity", &t->esp.integrity, esp, &q->integrity);
+    check_choices(l, t, &t->esp.row, TYPE_KE, "key_exchange", &t->esp.key_exchange, esp, &q->key_exchange);
+    check_choices(l, t, &t->esp.row, TYPE_ADDKE, "additional_key_exchange", &t->esp.additional_key_exchange, esp,
+                  &q->additional_key_exchange);
+}
+
 static void check_ipsec(struct loader *l, const struct config *c, const struct config_tunnel *t)
 {
     if (t->type != TUNNEL_IPSEC)
@@ -202,6 +237,7 @@ static void check_ipsec(struct loader *l, const struct config *c, const struct c
             "tunnel %s: pq: require, but ike.proposal.additional_key_exchange is empty: no handshake could succeed; "
             "list mlkem768 there",
             label(t));
+    check_proposals(l, c, t);
 }
 
 static void check_tunnel(struct loader *l, const struct config *c, const struct config_index *own,

@@ -12,6 +12,41 @@ static struct ts any_address(uint8_t family)
     return ts;
 }
 
+/* ---- proposals */
+
+static uint8_t set_numbers(uint16_t *ret, const struct config_choices *c, enum type_id type)
+{
+    for (uint8_t i = 0; i < c->n; i++)
+        ret[i] = config_types[type].words[c->v[i]].number;
+    return c->n;
+}
+
+static uint8_t set_ciphers(struct encr_choice *ret, const struct config_choices *c, enum type_id type)
+{
+    for (uint8_t i = 0; i < c->n; i++) {
+        const struct word *w = &config_types[type].words[c->v[i]];
+        ret[i] = (struct encr_choice){.encr = w->number, .bits = w->bits};
+    }
+    return c->n;
+}
+
+static void set_proposals(const struct config_tunnel *t, struct tunnel_policy *ret)
+{
+    struct proposal_policy *p = &ret->ike;
+    p->n_encr = set_ciphers(p->encr, &t->ike.encryption, TYPE_IKE_ENCR);
+    p->n_integ = set_numbers(p->integ, &t->ike.integrity, TYPE_IKE_INTEG);
+    p->n_prf = set_numbers(p->prf, &t->ike.prf, TYPE_IKE_PRF);
+    p->n_ke = set_numbers(p->ke, &t->ike.key_exchange, TYPE_KE);
+    p->n_addke = set_numbers(p->addke, &t->ike.additional_key_exchange, TYPE_ADDKE);
+    p = &ret->esp;
+    p->n_encr = set_ciphers(p->encr, &t->esp.encryption, TYPE_ESP_ENCR);
+    p->n_integ = set_numbers(p->integ, &t->esp.integrity, TYPE_ESP_INTEG);
+    p->n_ke = set_numbers(p->ke, &t->esp.key_exchange, TYPE_KE);
+    p->n_addke = set_numbers(p->addke, &t->esp.additional_key_exchange, TYPE_ADDKE);
+}
+
+/* ---- tunnels */
+
 static void set_ipsec(const struct config *c, const struct config_tunnel *t, struct tunnel_policy *p)
 {
     p->n_identities = config_identities(c, t, p->identities);
@@ -19,6 +54,7 @@ static void set_ipsec(const struct config *c, const struct config_tunnel *t, str
     for (size_t i = 0; i < t->psk.n && i < TUNNEL_PSKS; i++)
         p->psks[p->n_psks++] = (struct psk){.value = t->psk.v[i].value, .not_after = t->psk.v[i].not_after};
     p->pq = (enum pq_mode)t->pq;
+    set_proposals(t, p);
     p->strict_peer = t->strict_peer;
     p->allow_null_cipher = t->allow_null_cipher;
     p->replay_protection = t->replay_protection;
@@ -82,23 +118,7 @@ void config_route_policy(const struct config_route *r, uint32_t account, uint32_
                                  .weight = (uint16_t)r->weight};
 }
 
-/* ---- proposals */
-
-static uint8_t set_numbers(uint16_t *ret, const struct config_choices *c, enum type_id type)
-{
-    for (uint8_t i = 0; i < c->n; i++)
-        ret[i] = config_types[type].words[c->v[i]].number;
-    return c->n;
-}
-
-static uint8_t set_ciphers(struct encr_choice *ret, const struct config_choices *c, enum type_id type)
-{
-    for (uint8_t i = 0; i < c->n; i++) {
-        const struct word *w = &config_types[type].words[c->v[i]];
-        ret[i] = (struct encr_choice){.encr = w->number, .bits = w->bits};
-    }
-    return c->n;
-}
+/* ---- the daemon */
 
 void config_ike_policy(const struct config *c, struct ike_policy *ret)
 {

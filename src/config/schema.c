@@ -105,6 +105,8 @@ const struct type config_types[TYPE_END] = {
     SECTION(METRICS),
     SECTION(LOG),
     SECTION(TUNNEL_OUTER),
+    SECTION(TUNNEL_IKE),
+    SECTION(TUNNEL_ESP),
     SECTION(HEALTH),
     ROWS(KEKS, KEK, 0),
     ROWS(MEMBERS, MEMBER, 0),
@@ -173,6 +175,12 @@ static const struct field tunnel_fields[] = {CONFIG_TUNNEL_FIELDS(X)};
 #undef X
 #define X(m, ...) FIELD(config_tunnel_outer, m, __VA_ARGS__)
 static const struct field tunnel_outer_fields[] = {CONFIG_TUNNEL_OUTER_FIELDS(X)};
+#undef X
+#define X(m, ...) FIELD(config_tunnel_ike, m, __VA_ARGS__)
+static const struct field tunnel_ike_fields[] = {CONFIG_TUNNEL_IKE_FIELDS(X)};
+#undef X
+#define X(m, ...) FIELD(config_tunnel_esp, m, __VA_ARGS__)
+static const struct field tunnel_esp_fields[] = {CONFIG_TUNNEL_ESP_FIELDS(X)};
 #undef X
 #define X(m, ...) FIELD(config_health, m, __VA_ARGS__)
 static const struct field health_fields[] = {CONFIG_HEALTH_FIELDS(X)};

@@ -22,6 +22,8 @@
     X(ACCOUNT, account, config_account, "account")                                 \
     X(TUNNEL, tunnel, config_tunnel, "tunnel")                                     \
     X(TUNNEL_OUTER, tunnel_outer, config_tunnel_outer, "tunnel.outer")             \
+    X(TUNNEL_IKE, tunnel_ike, config_tunnel_ike, "tunnel.ike")                     \
+    X(TUNNEL_ESP, tunnel_esp, config_tunnel_esp, "tunnel.esp")                     \
     X(HEALTH, health, config_health, "tunnel.health_check")                        \
     X(PSK, psk, config_psk, "tunnel.psk")                                          \
     X(ROUTE, route, config_route, "route")
@@ -35,14 +37,15 @@ enum section_id {
 enum config_status { CONFIG_STATUS_ACTIVE, CONFIG_STATUS_LATER };
 
 /* Scalars first, then lists of scalars, then sections, then rows. */
-#define CONFIG_TYPES(X)                                                                                              \
-    X(BOOL)                                                                                                          \
-    X(UINT) X(DSCP) X(DURATION) X(TIME) X(NAME) X(TEXT) X(PATH) X(DEVICE) X(DOMAIN) X(IDENTITY) X(SECRET) X(ADDR)    \
-        X(INTERFACE) X(NETWORK) X(LISTEN) X(PQ) X(DF) X(ECN) X(TUNNEL_TYPE) X(OUTER_MODE) X(LOG_LEVEL) X(LOG_FORMAT) \
-            X(STORE) X(REPLAY_MODE) X(DIRECTION) X(PROBE) X(RATE) X(ADDRS) X(NETWORKS) X(URLS) X(IKE_ENCR)           \
-                X(IKE_INTEG) X(IKE_PRF) X(ESP_ENCR) X(ESP_INTEG) X(KE) X(ADDKE) X(NODE) X(OUTER) X(IKE)              \
-                    X(IKE_PROPOSAL) X(CHILD_PROPOSAL) X(FLEET) X(ETCD) X(CONTROL) X(METRICS) X(LOG) X(TUNNEL_OUTER)  \
-                        X(HEALTH) X(KEKS) X(MEMBERS) X(PSKS) X(TUNNELS) X(ROUTES) X(ACCOUNTS)
+#define CONFIG_TYPES(X)                                                                                                \
+    X(BOOL)                                                                                                            \
+    X(UINT)                                                                                                            \
+    X(DSCP) X(DURATION) X(TIME) X(NAME) X(TEXT) X(PATH) X(DEVICE) X(DOMAIN) X(IDENTITY) X(SECRET) X(ADDR) X(INTERFACE) \
+        X(NETWORK) X(LISTEN) X(PQ) X(DF) X(ECN) X(TUNNEL_TYPE) X(OUTER_MODE) X(LOG_LEVEL) X(LOG_FORMAT) X(STORE)       \
+            X(REPLAY_MODE) X(DIRECTION) X(PROBE) X(RATE) X(ADDRS) X(NETWORKS) X(URLS) X(IKE_ENCR) X(IKE_INTEG)         \
+                X(IKE_PRF) X(ESP_ENCR) X(ESP_INTEG) X(KE) X(ADDKE) X(NODE) X(OUTER) X(IKE) X(IKE_PROPOSAL)             \
+                    X(CHILD_PROPOSAL) X(FLEET) X(ETCD) X(CONTROL) X(METRICS) X(LOG) X(TUNNEL_OUTER) X(TUNNEL_IKE)      \
+                        X(TUNNEL_ESP) X(HEALTH) X(KEKS) X(MEMBERS) X(PSKS) X(TUNNELS) X(ROUTES) X(ACCOUNTS)
 enum type_id {
 #define X(id) TYPE_##id,
     CONFIG_TYPES(X)

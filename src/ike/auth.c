@@ -108,6 +108,8 @@ static struct verdict authenticate(struct ike_inbound *x, const struct auth *in,
     if (tunnel->pq == PQ_REQUIRE && !ike_sa_is_pq(x->sa))
         return (struct verdict){IKE_COUNT_FAIL_PQ_REQUIRED,
                                 "no post-quantum key exchange, but the tunnel requires one"};
+    if (!ike_proposal_allows(&tunnel->ike, &x->sa->suite))
+        return (struct verdict){IKE_COUNT_FAIL_PROPOSAL, "the tunnel does not allow the algorithms of this IKE SA"};
     ike_psk_digest(ike, buf_span(&tunnel->psks[i].value), x->auth.psk_digest);
     return (struct verdict){0};
 }
@@ -158,10 +160,12 @@ static uint16_t choose_esp(struct ike_inbound *x, const struct auth *in, struct 
                            struct ike_choice *ret)
 {
     /* RFC 7296 1.2: IKE_AUTH carries no key exchange. ESN, transport mode, IPComp: not confirmed, hence not in use. */
+    struct proposal_policy policy;
+    ike_proposal_restrict(&x->turn->ike->policy.esp, &tunnel->esp, &policy);
     const struct ike_offer_rule rule = {
         .protocol = PROTO_ESP,
         .spi_size = 4,
-        .policy = &x->turn->ike->policy.esp,
+        .policy = &policy,
         .ke = KE_RULE_NEVER,
         .null_cipher = tunnel->allow_null_cipher,
     };

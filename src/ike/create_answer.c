@@ -97,7 +97,7 @@ static struct ike_offer_rule offer_rule(const struct ike_inbound *x, const struc
     const struct ike *ike = x->turn->ike;
     const struct ike_sa *sa = x->sa;
     if (in->kind != CREATE_REKEY_IKE) {
-        *policy = ike->policy.esp;
+        ike_proposal_restrict(&ike->policy.esp, &sa->tunnel->esp, policy);
         return (struct ike_offer_rule){.protocol = PROTO_ESP,
                                        .spi_size = 4,
                                        .policy = policy,
@@ -106,7 +106,7 @@ static struct ike_offer_rule offer_rule(const struct ike_inbound *x, const struc
                                        .null_cipher = sa->tunnel->allow_null_cipher};
     }
     /* Peers disagree on which PRF makes SKEYSEED when it changes (RFC 7296 2.18: the old one): it must not. */
-    *policy = ike->policy.ike;
+    ike_proposal_restrict(&ike->policy.ike, &sa->tunnel->ike, policy);
     policy->prf[0] = sa->suite.prf;
     policy->n_prf = 1;
     return (struct ike_offer_rule){.protocol = PROTO_IKE,
@@ -254,7 +254,8 @@ static bool find_old(struct ike_inbound *x, struct create *in, const struct ike_
     if (in->old)
         return true;
     const struct ike_create *own = x->sa->own.create;
-    if (well && own && own->kind != CREATE_REKEY_IKE) { /* the peer has made it, and its answer is still on its way to us */
+    if (well && own &&
+        own->kind != CREATE_REKEY_IKE) { /* the peer has made it, and its answer is still on its way to us */
         (void)refuse_busy(x, in, "it may be the child we are making");
         return false;
     }

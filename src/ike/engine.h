@@ -213,6 +213,7 @@ struct ike_tunnel {
     uint8_t n_psks;
     enum pq_mode pq;
     bool strict_peer, allow_null_cipher;
+    struct proposal_policy ike, esp; /* of the daemon's lists; empty: all */
     struct ts ts_local[2], ts_remote[2];
     uint8_t n_ts_local, n_ts_remote;
     struct list sas; /* oldest first */

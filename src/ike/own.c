@@ -44,8 +44,9 @@ static void offer_cipher(struct ike_create *c, const struct suite *old)
 
 static void offer_child(const struct ike *ike, struct ike_create *c, const struct suite *old)
 {
-    const struct proposal_policy *ours = &ike->policy.esp;
+    struct proposal_policy policy, *ours = &policy;
     const struct suite *sa = &c->sa->suite;
+    ike_proposal_restrict(&ike->policy.esp, &c->sa->tunnel->esp, ours);
     c->ke_must = old->ke != KE_NONE;
     c->addke_must = old->addke[0] != KE_NONE;
     c->method = old->ke;
@@ -65,11 +66,13 @@ static void offer_child(const struct ike *ike, struct ike_create *c, const struc
 static void offer_ike(const struct ike *ike, struct ike_create *c)
 {
     const struct suite *old = &c->sa->suite;
+    struct proposal_policy policy;
+    ike_proposal_restrict(&ike->policy.ike, &c->sa->tunnel->ike, &policy);
     c->ke_must = true;
     c->addke_must = old->addke[0] != KE_NONE;
     c->method = old->ke;
     offer_cipher(c, old);
-    offer_methods(c, &ike->policy.ike);
+    offer_methods(c, &policy);
     offer_additional(c, old->addke);
 }
 

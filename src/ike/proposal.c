@@ -74,6 +74,53 @@ static bool next_offer(const struct ike_offer_rule *rule, struct rd *sa, struct 
     return true;
 }
 
+/* ---- what a tunnel takes from the daemon's lists */
+
+static uint8_t restrict_list(const uint16_t *wide, uint8_t n_wide, const uint16_t *narrow, uint8_t n_narrow,
+                             uint16_t *ret)
+{
+    uint8_t n = 0;
+    for (uint8_t i = 0; i < (n_narrow ? n_narrow : n_wide); i++) {
+        uint16_t id = n_narrow ? narrow[i] : wide[i];
+        if (bit_of(wide, n_wide, id))
+            ret[n++] = id;
+    }
+    return n;
+}
+
+void ike_proposal_restrict(const struct proposal_policy *wide, const struct proposal_policy *narrow,
+                           struct proposal_policy *ret)
+{
+    const struct proposal_policy *from = narrow->n_encr ? narrow : wide;
+    struct proposal_policy p = {0};
+    for (uint8_t i = 0; i < from->n_encr; i++) {
+        const struct ike_transform t = {.id = from->encr[i].encr, .key_bits = from->encr[i].bits};
+        if (encr_bit(wide, &t))
+            p.encr[p.n_encr++] = from->encr[i];
+    }
+    p.n_integ = restrict_list(wide->integ, wide->n_integ, narrow->integ, narrow->n_integ, p.integ);
+    p.n_prf = restrict_list(wide->prf, wide->n_prf, narrow->prf, narrow->n_prf, p.prf);
+    p.n_ke = restrict_list(wide->ke, wide->n_ke, narrow->ke, narrow->n_ke, p.ke);
+    p.n_addke = restrict_list(wide->addke, wide->n_addke, narrow->addke, narrow->n_addke, p.addke);
+    *ret = p;
+}
+
+static bool allows(const uint16_t *list, uint8_t n, uint16_t id)
+{
+    return !id || !n || bit_of(list, n, id);
+}
+
+bool ike_proposal_allows(const struct proposal_policy *narrow, const struct suite *s)
+{
+    const struct ike_transform encr = {.id = s->encr, .key_bits = s->encr_bits};
+    bool good = !narrow->n_encr || encr_bit(narrow, &encr);
+    good &= allows(narrow->integ, narrow->n_integ, s->integ) && allows(narrow->prf, narrow->n_prf, s->prf) &&
+            allows(narrow->ke, narrow->n_ke, s->ke);
+    for (size_t i = 0; i < ADDKE_MAX; i++)
+        good &= allows(narrow->addke, narrow->n_addke, s->addke[i]);
+    return good;
+}
+
 /* ---- the parts of a choice; each returns false when the offer has nothing acceptable */
 
 static bool usable(const struct ike_offer_rule *rule, struct encr_choice e, uint16_t integ)

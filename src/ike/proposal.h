@@ -34,6 +34,10 @@ struct ike_choice {
 /* `body` has passed ike_sa_check(). The peer's proposals in order, of each transform type the first of ours; a proposal that
  * brings a post-quantum key exchange goes before all that do not. RC_ABSENT: none is acceptable. */
 enum rc ike_proposal_choose(const struct ike_offer_rule *rule, struct span body, struct ike_choice *ret) ADIT_MUST_USE;
+/* Of what `wide` accepts the part that `narrow` lists, in its order; an empty list of `narrow` leaves that type as it is. */
+void ike_proposal_restrict(const struct proposal_policy *wide, const struct proposal_policy *narrow,
+                           struct proposal_policy *ret);
+bool ike_proposal_allows(const struct proposal_policy *narrow, const struct suite *s);
 /* Of the proposals refused the one with the fewest faults, with ours in the place of what was wrong; false: no proposal. */
 bool ike_proposal_nearest(const struct ike_offer_rule *rule, struct span body, struct suite *ret);
 

@@ -1,6 +1,7 @@
 /* ike/tunnel: what the configuration says about peers: identities, secrets, selectors, and the local addresses that serve.
  */
 #include "engine.h"
+#include "proposal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,6 +117,8 @@ static enum rc copy_policy(struct ike *ike, const struct tunnel_policy *p, struc
         us->n = (uint16_t)wr_len(&w);
     }
     tunnel->pq = p->pq;
+    tunnel->ike = p->ike;
+    tunnel->esp = p->esp;
     tunnel->strict_peer = p->strict_peer;
     tunnel->allow_null_cipher = p->allow_null_cipher;
     if (p->n_ts_local > ARRAY_LEN(p->ts_local) || p->n_ts_remote > ARRAY_LEN(p->ts_remote) || p->n_psks > TUNNEL_PSKS ||
@@ -211,7 +214,8 @@ static bool still_allowed(const struct ike *ike, const struct ike_sa *sa, const 
     }
     bool address = !now->strict_peer || addr_equal(&now->customer_endpoint, &sa->path.remote.addr);
     bool pq = now->pq != PQ_REQUIRE || ike_sa_is_pq(sa);
-    return identity && psk && address && pq && addr_equal(&now->endpoint, &sa->path.local.addr);
+    bool suite = ike_proposal_allows(&now->ike, &sa->suite);
+    return identity && psk && address && pq && suite && addr_equal(&now->endpoint, &sa->path.local.addr);
 }
 
 static bool same_identity(const struct identity *a, const struct identity *b)

@@ -59,6 +59,7 @@ SECTIONS = {
     "CHILD_PROPOSAL": "ike.child_proposal", "FLEET": "fleet", "ETCD": "fleet.etcd", "KEK": "fleet.kek",
     "MEMBER": "fleet.nodes", "CONTROL": "control", "METRICS": "metrics", "LOG": "log", "ACCOUNT": "accounts",
     "TUNNEL_BOTH": "tunnels", "TUNNEL_GRE": "tunnels", "TUNNEL_IPSEC": "tunnels", "TUNNEL_OUTER": "tunnels.outer",
+    "TUNNEL_IKE": "tunnels.ike", "TUNNEL_ESP": "tunnels.esp",
     "HEALTH": "tunnels.health_check", "PSK": "tunnels.psk", "ROUTE": "routes",
 }
 

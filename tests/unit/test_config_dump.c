@@ -149,6 +149,8 @@ static void test_defaults(void **state)
                               "        strict_peer: false\n"
                               "        psk_file: \"k\"\n"
                               "        pq: prefer\n"
+                              "        ike: {}\n"
+                              "        esp: {}\n"
                               "        allow_null_cipher: false\n"
                               "        replay_protection: true\n"
                               "        replay_window: 1024\n"

@@ -174,6 +174,8 @@
       TOP("ike: {proposal: {additional_key_exchange: []}}\naccounts:\n  - id: a\n    netns: a\n    tunnels:\n")        \
           IPSEC(", pq: ^require"),                                                                                     \
       "pq: require", "additional_key_exchange is empty", "list mlkem768")                                              \
+    X(tunnel_allows_what_the_daemon_does_not, HEAD IPSEC(", esp: {key_exchange: ^[ecp384, ecp256]}"),                  \
+      "tunnel i: ecp256 is not in ike.child_proposal.key_exchange", "can only take from", "add it there")              \
     X(psk_missing, HEAD "      - ^{name: i, type: ipsec, endpoint: 198.51.100.2}\n", "tunnel i: psk is missing",       \
       "could not authenticate", "add psk_file")                                                                        \
     X(psk_list_empty, HEAD "      - ^{name: i, type: ipsec, endpoint: 198.51.100.2, psk: []}\n", "psk is missing", "", \

@@ -352,6 +352,29 @@ static void assert_numbers(const uint16_t *v, uint8_t n, const char *text)
 }
 
 /* Numbers of the IANA registry "Internet Key Exchange Version 2 (IKEv2) Parameters". */
+static void test_proposals_of_a_tunnel(void **state)
+{
+    (void)state;
+    struct loaded l = config_full_load();
+    struct tunnel_policy p = policy_of(&l, 0, 1);
+    assert_int_equal(p.ike.n_encr, 2);
+    assert_int_equal(p.ike.encr[0].encr, 20);
+    assert_int_equal(p.ike.encr[0].bits, 128);
+    assert_numbers(p.ike.integ, p.ike.n_integ, "12");
+    assert_numbers(p.ike.prf, p.ike.n_prf, "7");
+    assert_numbers(p.ike.ke, p.ike.n_ke, "20");
+    assert_numbers(p.ike.addke, p.ike.n_addke, "37");
+    assert_int_equal(p.esp.n_encr, 2);
+    assert_int_equal(p.esp.encr[1].bits, 128);
+    assert_numbers(p.esp.integ, p.esp.n_integ, "13");
+    assert_numbers(p.esp.ke, p.esp.n_ke, "19");
+    assert_numbers(p.esp.addke, p.esp.n_addke, "36");
+    p = policy_of(&l, 0, 2);
+    assert_int_equal(p.ike.n_encr + p.ike.n_prf + p.ike.n_ke + p.esp.n_encr + p.esp.n_integ,
+                     0); /* all of the daemon's */
+    loaded_free(&l);
+}
+
 static void test_ike_policy(void **state)
 {
     (void)state;
@@ -411,6 +434,7 @@ int main(void)
         TEST(test_gre_key_zero_is_a_key),
         TEST(test_sources),
         TEST(test_route_policy),
+        TEST(test_proposals_of_a_tunnel),
         TEST(test_ike_policy),
     };
     return cmocka_run_group_tests_name("config: policy", tests, NULL, NULL);

@@ -508,6 +508,51 @@ static void unconfigured_group_is_refused(void **state)
     pair_assert_agree(p);
 }
 
+static void tunnel_may_allow_less_than_the_daemon(void **state)
+{
+    (void)state;
+    struct tunnel_policy t = edge_tunnel();
+    t.ike.prf[t.ike.n_prf++] = PRF_HMAC_SHA2_512;
+    edge_set(p->e, &t);
+    pair_connect_to(p, IKE_AUTH);
+    pair_give(p);
+    assert_null(edge_act(p->e, ACT_UP));
+    pair_take(p);
+    assert_int_equal(p->i->refused, N_AUTHENTICATION_FAILED);
+    assert_string_equal(p->e->event, "ike.handshake_failed");
+    assert_string_equal(p->e->reason, "the tunnel does not allow the algorithms of this IKE SA");
+    assert_int_equal(edge_count(p->e, IKE_COUNT_FAIL_PROPOSAL), 1);
+}
+
+static void tunnel_restricts_children_and_rekeys(void **state)
+{
+    (void)state;
+    struct tunnel_policy t = edge_tunnel();
+    t.ike.ke[t.ike.n_ke++] = KE_ECP384;
+    t.esp.ke[t.esp.n_ke++] = KE_MODP2048;
+    t.esp.encr[t.esp.n_encr++] = (struct encr_choice){ENCR_AES_GCM_16, 256};
+    edge_set(p->e, &t);
+    pair_connect(p);
+    p->i->wish.esp.ke = KE_ECP384;
+    want_and_carry(JOB_CHILD_NEW, 0);
+    assert_int_equal(p->i->child_refused, N_NO_PROPOSAL_CHOSEN);
+    p->i->wish.esp.ke = KE_MODP2048;
+    want_and_carry(JOB_CHILD_NEW, 0);
+    assert_int_equal(p->e->n_children, 2);
+    p->i->wish.esp.encr_bits = 128;
+    want_and_carry(JOB_CHILD_REKEY, first_child());
+    assert_int_equal(p->i->child_refused, N_NO_PROPOSAL_CHOSEN);
+    p->i->child_refused = 0;
+    p->i->wish.ike.ke = KE_MODP2048;
+    want_and_carry(JOB_IKE_REKEY, 0);
+    assert_int_equal(p->i->child_refused, N_NO_PROPOSAL_CHOSEN);
+    pair_assert_agree(p);
+
+    t.ike.ke[0] = KE_MODP2048; /* the IKE SA does not fit any more */
+    edge_set(p->e, &t);
+    assert_true(edge_act(p->e, ACT_DOWN));
+}
+
 /* ---- malformed */
 
 static void bend_nonce(void *ctx, struct draft *d)
@@ -607,6 +652,8 @@ int main(void)
         CASE(delete_while_something_waits_returns_it),
         CASE(more_transforms_where_configured),
         CASE(unconfigured_group_is_refused),
+        CASE(tunnel_may_allow_less_than_the_daemon),
+        CASE(tunnel_restricts_children_and_rekeys),
         CASE(malformed_request_ends_the_ike_sa),
         CASE(handshake_without_a_child),
         CASE(last_child_goes_and_another_comes),
