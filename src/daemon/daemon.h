@@ -77,7 +77,7 @@ enum rc apply_config(struct daemon *d, struct config *next, size_t *ret_changes,
 enum rc apply_reload(struct daemon *d, struct io_error *ret) ADIT_MUST_USE;
 
 /* inside.c */
-/* At start a failure is the caller's, later it is logged and tried again. */
+/* The device alone: inside_sync() makes the rest. At start a failure is the caller's, later it is logged and tried again. */
 enum rc inside_open(struct daemon *d, uint32_t account, struct io_error *ret_error) ADIT_MUST_USE;
 void inside_close(struct daemon *d, uint32_t account);
 void inside_sync(struct daemon *d, uint32_t account); /* addresses, routes and MTU as configuration and SAs want them */

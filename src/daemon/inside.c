@@ -257,10 +257,8 @@ static enum rc open_tun(struct inside *in, struct io_error *e)
     enum rc rc = io_tun_open(d->helper, &config, &in->tun, e);
     if (rc != RC_OK)
         return rc;
-    rc = sync_tun(in, e);
     in->watch = (struct io_watch){.fd = io_tun_fd(in->tun, 0), .events = IO_READ, .ready = tun_ready, .ctx = in};
-    if (rc == RC_OK)
-        rc = io_loop_watch(d->loop, &in->watch, e);
+    rc = io_loop_watch(d->loop, &in->watch, e);
     if (rc != RC_OK)
         close_tun(in);
     else
@@ -335,8 +333,10 @@ static void look(struct inside *in, uint64_t now)
         inside_lost(in->daemon, in->account);
     if (in->tun)
         look_again(in, now + INSIDE_RETRY);
-    else
+    else {
         open_again(in);
+        inside_sync(in->daemon, in->account);
+    }
 }
 
 /* After every round of the loop: all accounts are looked through only when one is due. */
