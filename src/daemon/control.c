@@ -45,13 +45,15 @@ static json_t *device_counts(const struct daemon *d)
         sum.read += c.read;
         sum.written += c.written;
         sum.read_truncated += c.read_truncated;
+        sum.read_error += c.read_error;
         sum.write_full += c.write_full;
         sum.write_down += c.write_down;
         sum.write_error += c.write_error;
     }
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "read", (json_int_t)sum.read, "written", (json_int_t)sum.written,
-                     "read_truncated", (json_int_t)sum.read_truncated, "write_full", (json_int_t)sum.write_full,
-                     "write_down", (json_int_t)sum.write_down, "write_error", (json_int_t)sum.write_error);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "read", (json_int_t)sum.read, "written",
+                     (json_int_t)sum.written, "read_truncated", (json_int_t)sum.read_truncated, "read_error",
+                     (json_int_t)sum.read_error, "write_full", (json_int_t)sum.write_full, "write_down",
+                     (json_int_t)sum.write_down, "write_error", (json_int_t)sum.write_error);
 }
 
 static json_t *status(struct daemon *d, uint32_t tunnel, const json_t *request, struct io_error *e)
