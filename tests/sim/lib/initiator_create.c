@@ -288,7 +288,7 @@ static void next_step(struct initiator *i, struct initiator_sa *sa, struct initi
 static void read_chosen(struct initiator *i, struct initiator_exchange *x)
 {
     const struct plain *p = &i->last;
-    struct span spi;
+    struct span spi = {0};
     assert_true(initiator_suite_read(ike_chain_find(&p->chain, PAYLOAD_SA)->body, x->ike ? PROTO_IKE : PROTO_ESP,
                                      &x->suite, &spi));
     struct rd r = rd_of(spi);

@@ -225,7 +225,7 @@ void initiator_init_response(struct initiator *i, struct initiator_sa *sa, struc
     struct ike_chain chain;
     struct ike_error error;
     struct ike_ke ke;
-    struct span spi;
+    struct span spi = {0};
     struct rd r = rd_of(datagram);
     OK(ike_header_read(datagram, &h));
     rd_take(&r, IKE_HEADER_SIZE);
@@ -386,7 +386,7 @@ static void first_child(struct initiator *i, struct initiator_sa *sa)
     const struct plain *p = &i->last;
     struct initiator_exchange x = {.ours = true, .spi_in = sa->initial->spi_in};
     struct ike_nonces n = nonces_of(sa);
-    struct span spi;
+    struct span spi = {0};
     assert_true(initiator_suite_read(ike_chain_find(&p->chain, PAYLOAD_SA)->body, PROTO_ESP, &x.suite, &spi));
     struct rd r = rd_of(spi);
     x.spi_out = rd_u32(&r);
