@@ -14,7 +14,7 @@ static void refuse(struct initiator *i, struct ike_writer *iw, uint16_t type, st
 struct choice {
     struct suite suite;
     uint8_t num;
-    struct span spi = {0};
+    struct span spi;
     struct ike_transform_out out[16];
     size_t n;
 };
