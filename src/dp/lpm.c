@@ -197,18 +197,25 @@ size_t lpm_bytes(const struct lpm *t)
 
 /* ---- look-up of many ---------------------------------------------------------------------------- */
 
+#define FEW 3
+
 struct walk { /* one address on its way down */
     struct key key;
     uint32_t at, i; /* node; number in the batch */
 };
 
-/* One node for every address that is still on its way; their next nodes, or leaves, are asked for all at once. */
+/* Fewer than FEW one by one. Else one node for every address that is still on its way; their next nodes, or leaves, are asked for all at once. */
 static inline __attribute__((always_inline)) void walk_all(const struct lpm *t, const struct key *k, uint32_t *ret,
                                                            size_t n, unsigned (*count)(uint64_t))
 {
     struct walk walk[LPM_BATCH];
     uint32_t leaf[LPM_BATCH]; /* its number + 1; 0: the root knew the value */
     size_t left = 0;
+    if (n < FEW || !t->root) {
+        for (size_t i = 0; i < n; i++)
+            ret[i] = lpm_walk(t, k[i], count);
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         uint32_t at = t->root[k[i].hi >> (64 - t->root_bits)];
         ret[i] = at & LPM_VALUE_MAX;
@@ -260,11 +267,6 @@ __attribute__((target("popcnt"))) static void find_many_popcnt(const struct lpm 
 
 void lpm_find_many(const struct lpm *t, const struct key *k, uint32_t *ret, size_t n)
 {
-    if (!t->root) {
-        for (size_t i = 0; i < n; i++)
-            ret[i] = 0;
-        return;
-    }
 #if defined(__x86_64__) && !defined(__POPCNT__)
     if (__builtin_cpu_supports("popcnt")) {
         find_many_popcnt(t, k, ret, n);

@@ -81,7 +81,8 @@ static inline unsigned bits_count(uint64_t x)
 #endif
 }
 
-static inline uint32_t lpm_find(const struct lpm *t, struct key k) /* 0: no route */
+static inline __attribute__((always_inline)) uint32_t lpm_walk(const struct lpm *t, struct key k,
+                                                               unsigned (*count)(uint64_t))
 {
     if (!t->root)
         return 0;
@@ -92,11 +93,15 @@ static inline uint32_t lpm_find(const struct lpm *t, struct key k) /* 0: no rout
         unsigned v = (unsigned)(k.hi >> 58);
         uint64_t upto = (UINT64_C(2) << v) - 1; /* bits 0..v; for 63 the shift leaves 0, minus 1 is all of them */
         if (!(n->children >> v & 1))
-            return t->leaves[n->leaf + bits_count(n->runs & upto) - 1];
-        at = n->child + bits_count(n->children & upto) - 1;
+            return t->leaves[n->leaf + count(n->runs & upto) - 1];
+        at = n->child + count(n->children & upto) - 1;
         k = key_advance(k, 6);
     }
     return at & LPM_VALUE_MAX;
+}
+static inline uint32_t lpm_find(const struct lpm *t, struct key k) /* 0: no route */
+{
+    return lpm_walk(t, k, bits_count);
 }
 /* Up to LPM_BATCH at a time, which wait for memory together. */
 void lpm_find_many(const struct lpm *t, const struct key *k, uint32_t *ret, size_t n);
