@@ -147,6 +147,10 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
     X(max_half_open, UINT, 1, 1000000, "10000", ACTIVE, "Most unfinished handshakes")                               \
     X(cookie_threshold, UINT, 0, 1000000, "30", ACTIVE, "Unfinished handshakes above which cookies are asked for")  \
     X(cookie_threshold_per_ip, UINT, 0, 1000000, "3", ACTIVE, "The same for one source address")                    \
+    X(cookie_threshold_per_prefix, UINT, 0, 1000000, "10", ACTIVE, "The same for one /24, or /48 of IPv6")          \
+    X(cookie_secret_file, PATH, 1, 1023, NULL, ACTIVE, "File with the 256-bit cookie secret that a fleet shares")   \
+    X(init_rate_per_ip, UINT, 0, 1000000, "20", ACTIVE, "IKE_SA_INIT of one address per second; 0: unlimited")      \
+    X(handshakes_per_second, UINT, 0, 1000000, "500", ACTIVE, "Key exchanges for new IKE SAs; 0: unlimited")        \
     X(max_sas, UINT, 1, 1000000, "200000", ACTIVE, "Most IKE SAs")                                                  \
     X(max_children, UINT, 1, 100, "100", ACTIVE, "Most Child SAs of one tunnel")                                    \
     X(retransmit_first, DURATION, 100, 60000, "1s", ACTIVE, "Wait before the first repetition of our own requests") \
@@ -344,7 +348,11 @@ CONFIG_STRUCT_(config_node, CONFIG_NODE_FIELDS);
 CONFIG_STRUCT_(config_outer, CONFIG_OUTER_FIELDS);
 CONFIG_STRUCT_(config_ike_proposal, CONFIG_IKE_PROPOSAL_FIELDS);
 CONFIG_STRUCT_(config_child_proposal, CONFIG_CHILD_PROPOSAL_FIELDS);
-CONFIG_STRUCT_(config_ike, CONFIG_IKE_FIELDS);
+struct config_ike {
+    struct config_row row;
+    CONFIG_IKE_FIELDS(CONFIG_MEMBER_)
+    uint8_t cookie_secret[32]; /* zero: none is shared */
+};
 CONFIG_STRUCT_(config_etcd, CONFIG_ETCD_FIELDS);
 CONFIG_STRUCT_(config_kek, CONFIG_KEK_FIELDS);
 CONFIG_ROWS_(config_keks, config_kek);

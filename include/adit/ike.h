@@ -45,7 +45,6 @@ struct ike_config {
     struct log *log;                                          /* may be NULL */
     struct crypto *crypto;                                    /* outlives the engine */
     const struct rng *rng;                                    /* SPIs, nonces, cookies; outlives the engine */
-    uint8_t cookie_secret[32];                                /* a fleet shares it; zero: drawn from rng */
     uint32_t (*spi_source)(void *ctx, const struct rng *rng); /* inbound ESP SPIs, > 255; NULL: random */
     void *spi_ctx;
     uint64_t unix_time_at_zero; /* Unix seconds at now == 0, for PSK not_after */
@@ -135,6 +134,7 @@ bool ike_last_failure(const struct ike *ike, uint32_t tunnel, struct ike_failure
     X(DROP_FRAGMENT, "drop_fragment")                                                        \
     X(DROP_LIMIT, "drop_limit") /* half-open table, SA table, memory */                      \
     X(DROP_RATE, "drop_rate")                                                                \
+    X(DROP_BUDGET, "drop_budget") /* handshakes_per_second */                                \
     X(RETRANSMIT_ANSWERED, "retransmit_answered")                                            \
     X(COOKIE_SENT, "cookie_sent")                                                            \
     X(NOMINATED, "nominated") /* places that a peer may have moved to */                     \

@@ -124,7 +124,10 @@ struct ike_policy {
     uint16_t fragment_size;         /* IP datagram limit when sending, 1280 */
     uint16_t max_fragments;         /* 64 */
     uint32_t max_half_open;         /* table limit */
-    uint32_t cookie_threshold, cookie_threshold_per_ip;
+    uint32_t cookie_threshold, cookie_threshold_per_ip, cookie_threshold_per_prefix;
+    uint8_t cookie_secret[32];      /* a fleet shares it; zero: of our own */
+    uint32_t init_rate_per_ip;      /* IKE_SA_INIT per second of one host; 0: any */
+    uint32_t handshakes_per_second; /* 0: any */
     uint32_t max_sas, max_children; /* per daemon; per tunnel (100) */
     bool downgrade_protection;
 };

@@ -206,6 +206,8 @@ enum rc config_diff(const struct config *old, const struct config *new, struct c
         return RC_NOMEM;
     }
     uint64_t sections = compare(SECTION_TOP, old, new) & ~CONFIG_BIT(CONFIG_TOP_accounts);
+    if (old && memcmp(old->ike.cookie_secret, new->ike.cookie_secret, sizeof new->ike.cookie_secret) != 0)
+        sections |= CONFIG_BIT(CONFIG_TOP_ike); /* the file of the same name holds another one */
     *ret = (struct config_diff){.v = d.v, .n = d.n, .sections = sections, .restart = sections & restart};
     return RC_OK;
 }

@@ -139,10 +139,15 @@ void config_ike_policy(const struct config *c, struct ike_policy *ret)
         .max_half_open = k->max_half_open,
         .cookie_threshold = k->cookie_threshold,
         .cookie_threshold_per_ip = k->cookie_threshold_per_ip,
+        .cookie_threshold_per_prefix = k->cookie_threshold_per_prefix,
+        .init_rate_per_ip = k->init_rate_per_ip,
+        .handshakes_per_second = k->handshakes_per_second,
         .max_sas = k->max_sas,
         .max_children = k->max_children,
         .downgrade_protection = k->downgrade_protection,
     };
+    struct wr secret = wr_of(ret->cookie_secret, sizeof ret->cookie_secret);
+    wr_bytes(&secret, span_of(k->cookie_secret, sizeof k->cookie_secret));
     struct proposal_policy *p = &ret->ike;
     p->n_encr = set_ciphers(p->encr, &k->proposal.encryption, TYPE_IKE_ENCR);
     p->n_integ = set_numbers(p->integ, &k->proposal.integrity, TYPE_IKE_INTEG);

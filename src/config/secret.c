@@ -276,6 +276,20 @@ static void check_file(struct loader *l, const struct config_row *row, const cha
     buf_free(&bytes);
 }
 
+static void read_cookie_secret(struct loader *l, struct config_ike *k)
+{
+    struct buf bytes = {0};
+    struct span text = {0}, value = {0};
+    const char *file = k->cookie_secret_file, *why = file ? read_line(l, file, &bytes, &text) : NULL;
+    if (file && !why && (!is_hex(text) || decode(l, text, &value) || value.n != sizeof k->cookie_secret))
+        why = "does not hold a secret of 32 octets; write 0x and 64 hexadecimal digits";
+    if (why)
+        config_error(l, &k->row, "cookie_secret_file", "ike.cookie_secret_file %s %s", file, why);
+    struct wr w = wr_of(k->cookie_secret, sizeof k->cookie_secret);
+    wr_bytes(&w, why ? span_of(NULL, 0) : value);
+    buf_free(&bytes);
+}
+
 static void read_tunnel(struct loader *l, struct config_tunnel *t)
 {
     const char *who = config_why(l, "tunnel %s: ", t->name ? t->name : "?");
@@ -315,6 +329,7 @@ void config_secrets_read(struct loader *l, struct config *c)
         config_report_add(l->report, CONFIG_ERROR, 1, 1,
                           "this file has mode 0%o: every user of the machine could change it; chmod o-w %s",
                           l->mode & 07777, l->path);
+    read_cookie_secret(l, &c->ike);
     CONFIG_EACH_TUNNEL(c, a, t)
     read_tunnel(l, t);
     CONFIG_EACH(const struct config_kek, k, f->kek)

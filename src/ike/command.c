@@ -43,7 +43,7 @@ static void shut_down(struct ike_turn *t)
         sa->doomed = true;
         if (sa->state == IKE_STATE_ESTABLISHED || sa->state == IKE_STATE_REPLACED)
             (void)ike_timer_set(ike, &sa->timer, t->now); /* armed already: moving cannot fail */
-        else if (sa->source || sa->state == IKE_STATE_ENDED)
+        else if (sa->source[SCOPE_HOST] || sa->state == IKE_STATE_ENDED)
             ike_sa_free(ike, sa);
     }
     ike_tick(ike, t->now, t->acts);
@@ -54,6 +54,7 @@ static void set_policy(struct ike_turn *t, const struct ike_policy *policy)
     bool timers =
         policy->dpd_interval != t->ike->policy.dpd_interval || policy->nat_keepalive != t->ike->policy.nat_keepalive;
     t->ike->policy = *policy;
+    ike_cookie_secret(&t->ike->cookies, policy->cookie_secret, t->ike->rng);
     for (struct map_node *n = timers ? map_walk(&t->ike->sas, NULL) : NULL; n; n = map_walk(&t->ike->sas, n))
         ike_sa_rearm(t, CONTAINER_OF(n, struct ike_sa, by_spi));
 }

@@ -12,8 +12,11 @@
 #define COOKIE_EPOCH 60 /* seconds; the current and the previous epoch are accepted */
 
 struct ike_cookies {
-    uint8_t secret[32];
+    uint8_t secret[32], previous[32];
+    bool ours; /* the secret is none of the configuration's */
 };
+/* From now on `secret`, zero: one of our own. The one before it is good as long as a cookie of it may come back. */
+void ike_cookie_secret(struct ike_cookies *c, const uint8_t secret[32], const struct rng *rng);
 struct ike_cookie_claim {
     struct span ni;
     struct addr addr;

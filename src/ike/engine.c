@@ -1,6 +1,7 @@
 /* ike/engine: birth and death of the engine, its clockwork, and the actions it hands out.
  */
 #include "create.h"
+#include "guard.h"
 
 #include <stdlib.h>
 
@@ -8,6 +9,7 @@ static void free_scratch(struct ike *ike)
 {
     free(ike->in);
     free(ike->joined);
+    free(ike->rates);
     free(ike->out);
     free(ike->inner);
 }
@@ -27,10 +29,7 @@ enum rc ike_new(const struct ike_config *config, struct ike **ret)
     rng_fill(ike->rng, ike->hash_key, sizeof ike->hash_key);
     rng_fill(ike->rng, ike->digest_key, sizeof ike->digest_key);
 
-    static const uint8_t zero[sizeof ike->cookies.secret];
-    memcpy(ike->cookies.secret, config->cookie_secret, sizeof zero); /* lint: not wire bytes: our own secret */
-    if (crypto_equal(span_of(ike->cookies.secret, sizeof zero), span_of(zero, sizeof zero)))
-        rng_fill(ike->rng, ike->cookies.secret, sizeof ike->cookies.secret);
+    ike_cookie_secret(&ike->cookies, ike->policy.cookie_secret, ike->rng);
     bucket_init(&ike->stateless, IKE_STATELESS_RATE, IKE_STATELESS_RATE, 0);
     list_init(&ike->half_open);
     list_init(&ike->creates);
@@ -41,6 +40,8 @@ enum rc ike_new(const struct ike_config *config, struct ike **ret)
     ike->out = malloc(IKE_DATAGRAM_MAX);
     ike->inner = malloc(IKE_INNER_MAX);
     enum rc rc = ike->in && ike->joined && ike->out && ike->inner ? RC_OK : RC_NOMEM;
+    if (rc == RC_OK)
+        rc = ike_guard_init(ike);
     size_t max = (size_t)ike->policy.max_sas + ike->policy.max_half_open + IKE_TUNNEL_SAS;
     if (rc == RC_OK)
         rc = crypto_arena_new(sizeof(struct ike_secrets), max, &ike->secrets);

@@ -27,8 +27,10 @@
 #define IKE_NONCE_SIZE 32               /* >= half the key of PRF_HMAC_SHA2_512, RFC 7296 2.10 */
 #define IKE_LINGER (30 * NS_PER_S)      /* an ended SA still repeats its last response */
 #define IKE_RETRANSMIT_CAP (32 * NS_PER_S)
-#define IKE_STATELESS_RATE 500 /* unprotected answers per second, and at once */
-#define IKE_RESEND_RATE 5      /* repeated answers of one SA per second */
+#define IKE_STATELESS_RATE 500    /* unprotected answers per second, and at once */
+#define IKE_RATE_SOURCES_MAX 8192 /* hosts whose rate of IKE_SA_INIT is known */
+#define IKE_RATE_ROW 4
+#define IKE_RESEND_RATE 5 /* repeated answers of one SA per second */
 #define IKE_RESEND_BURST 10
 #define IKE_CHILD_SOFT (7 * 3600 * NS_PER_S) /* a child is rekeyed at this age whatever the policy says, */
 #define IKE_CHILD_MORE (3600 * NS_PER_S)     /* and ends so much later whatever life the peer believes in */
@@ -129,10 +131,15 @@ struct ike_child {
     uint64_t since, hard;
 };
 
-struct ike_source { /* half-open SAs of one source address */
+enum ike_scope { SCOPE_HOST, SCOPE_PREFIX, IKE_SCOPES };
+struct ike_source { /* half-open SAs of one host, or one prefix */
     struct map_node node;
-    struct addr addr;
+    struct prefix prefix;
     uint32_t n;
+};
+struct ike_rate { /* IKE_SA_INIT of one host */
+    uint64_t hash;
+    struct bucket bucket;
 };
 
 struct ike_sa {
@@ -176,8 +183,8 @@ struct ike_sa {
     struct ike_request own;
     struct ike_queue *queue[2]; /* requests, responses */
 
-    struct ike_source *source; /* set while half-open */
-    struct ike_tunnel *tunnel; /* set while established */
+    struct ike_source *source[IKE_SCOPES]; /* set while half-open */
+    struct ike_tunnel *tunnel;             /* set while established */
     uint32_t tunnel_handle;
     struct identity peer;
     uint8_t psk_digest[IKE_PSK_DIGEST];
@@ -244,7 +251,9 @@ struct ike {
     size_t queued;       /* octets in all queues */
     struct heap timers;
     struct arena *secrets, *child_keys, *exchanges;
-    struct bucket stateless; /* unprotected errors */
+    struct bucket stateless;             /* unprotected errors */
+    struct bucket handshakes, strangers; /* key exchanges of IKE_SA_INIT; of those without a cookie */
+    struct ike_rate *rates;              /* IKE_RATE_SOURCES_MAX, in rows of IKE_RATE_ROW */
 
     uint8_t *in, *joined, *out, *inner; /* scratch of one call; wiped when it held plaintext */
     uint64_t counts[IKE_COUNT_END];
@@ -323,8 +332,7 @@ void ike_sa_heard(struct ike_turn *t, struct ike_sa *sa);                       
 void ike_sa_rearm(struct ike_turn *t, struct ike_sa *sa); /* rekey_at or the policy has changed */
 void ike_sa_free(struct ike *ike, struct ike_sa *sa);     /* silently */
 uint64_t ike_sa_our_spi(const struct ike_sa *sa);
-uint32_t ike_source_count(struct ike *ike, const struct addr *a); /* half-open SAs of that address */
-void ike_sa_due(struct ike_turn *t, struct ike_sa *sa);           /* its timer */
+void ike_sa_due(struct ike_turn *t, struct ike_sa *sa); /* its timer */
 bool ike_sa_is_pq(const struct ike_sa *sa);
 
 /* ---- acts, timers, hashes: engine.c */

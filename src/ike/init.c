@@ -2,6 +2,7 @@
  * peer's address are known to be good.
  */
 #include "event.h"
+#include "guard.h"
 #include "proposal.h"
 
 struct init { /* the request, read */
@@ -58,25 +59,6 @@ static bool read_request(struct ike_inbound *x, struct init *ret)
         return true;
     }
     ike_event_drop(x->turn, &x->path, IKE_COUNT_DROP_SYNTAX, x->header.spi_i, error.what);
-    return false;
-}
-
-/* Above the thresholds only a peer that can read what we send to its address goes on (RFC 7296 2.6). */
-static bool proved_address(struct ike_inbound *x, const struct init *in)
-{
-    struct ike *ike = x->turn->ike;
-    uint64_t unix_time = ike_unix_time(ike, x->turn->now);
-    const struct ike_cookie_claim claim = {in->nonce, x->path.remote.addr, x->header.spi_i};
-    struct ike_notify cookie;
-    if (ike->n_half_open < ike->policy.cookie_threshold &&
-        ike_source_count(ike, &x->path.remote.addr) < ike->policy.cookie_threshold_per_ip)
-        return true;
-    if (ike_notify_find(&x->chain, N_COOKIE, &cookie) && ike_cookie_good(&ike->cookies, unix_time, &claim, cookie.data))
-        return true;
-    uint8_t fresh[COOKIE_SIZE]; /* a wrong cookie counts as none */
-    ike_cookie_make(&ike->cookies, unix_time, &claim, fresh);
-    ike_stateless_notify(x->turn, &x->path, &x->header, N_COOKIE, span_of(fresh, sizeof fresh));
-    ike_count_add(ike, IKE_COUNT_COOKIE_SENT);
     return false;
 }
 
@@ -238,7 +220,7 @@ enum ike_outcome ike_init_request(struct ike_inbound *x)
     struct init in;
     struct ke_value ours;
     struct ke_secret secret;
-    if (!read_request(x, &in) || !proved_address(x, &in) || !choose(x, &in))
+    if (!read_request(x, &in) || !ike_guard_admit(x, in.nonce) || !choose(x, &in) || !ike_guard_spend(x, in.nonce))
         return OUTCOME_DROP;
     if (crypto_ke_respond(x->turn->ike->crypto, in.choice.suite.ke, in.ke.data, &ours, &secret) != RC_OK) {
         fail(x, &in, IKE_COUNT_FAIL_KE, "public value of the key exchange refused");

@@ -157,7 +157,7 @@ static void answered_request(struct ike_inbound *x)
 
 enum ike_outcome ike_refuse_syntax(struct ike_inbound *x, const char *why)
 {
-    if (x->sa->source) { /* half-open */
+    if (x->sa->source[SCOPE_HOST]) { /* half-open */
         const struct ike_report report = {
             .count = IKE_COUNT_DROP_SYNTAX,
             .reason = why,
@@ -185,7 +185,7 @@ static enum ike_outcome dispatch(struct ike_inbound *x, const struct ike_transit
     if (critical) { /* RFC 7296 2.5: MUST be rejected with the type of the payload */
         drop(x, IKE_COUNT_DROP_SYNTAX, "unknown critical payload");
         ike_reply_notify(x, N_UNSUPPORTED_CRITICAL_PAYLOAD, span_of(&critical->type, 1));
-        return x->sa->source ? OUTCOME_KILL : OUTCOME_STAY;
+        return x->sa->source[SCOPE_HOST] ? OUTCOME_KILL : OUTCOME_STAY;
     }
     if (ike_shape_check(x->header.exchange, false, true, &x->chain, &error) != RC_OK)
         return ike_refuse_syntax(x, error.what);

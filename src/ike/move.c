@@ -39,7 +39,7 @@ static bool may_ask(const struct ike_sa *sa, const struct path *to)
 
 static bool may_move(const struct ike_sa *sa, const struct path *to)
 {
-    if (sa->source) /* half-open: the float to 4500 */
+    if (sa->source[SCOPE_HOST]) /* half-open: the float to 4500 */
         return addr_equal(&sa->path.local.addr, &to->local.addr);
     return may_ask(sa, to) && (sa->nat_peer || addr_equal(&sa->path.remote.addr, &to->remote.addr));
 }

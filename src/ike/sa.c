@@ -1,6 +1,7 @@
 /* ike/sa: life of an IKE SA: half-open, established, ended.
  */
 #include "create.h"
+#include "guard.h"
 
 #include <stdlib.h>
 
@@ -53,50 +54,11 @@ struct ike_sa *ike_sa_find_init(struct ike *ike, uint64_t init_hash, uint64_t sp
     return NULL;
 }
 
-/* ---- half-open SAs by source address */
-
-static struct ike_source *find_source(struct ike *ike, const struct addr *a)
-{
-    for (struct map_node *n = map_first(&ike->sources, ike_hash_addr(ike, a)); n; n = map_next(n)) {
-        struct ike_source *s = CONTAINER_OF(n, struct ike_source, node);
-        if (addr_equal(&s->addr, a))
-            return s;
-    }
-    return NULL;
-}
-
-uint32_t ike_source_count(struct ike *ike, const struct addr *a)
-{
-    const struct ike_source *s = find_source(ike, a);
-    return s ? s->n : 0;
-}
-
-static struct ike_source *take_source(struct ike *ike, const struct addr *a)
-{
-    struct ike_source *s = find_source(ike, a);
-    if (!s) {
-        s = calloc(1, sizeof *s);
-        if (!s)
-            return NULL;
-        s->addr = *a;
-        if (map_insert(&ike->sources, &s->node, ike_hash_addr(ike, a)) != RC_OK) {
-            free(s);
-            return NULL;
-        }
-    }
-    s->n++;
-    return s;
-}
-
 static void leave_half_open(struct ike *ike, struct ike_sa *sa)
 {
-    if (!sa->source)
+    if (!sa->source[SCOPE_HOST])
         return;
-    if (--sa->source->n == 0) {
-        map_remove(&ike->sources, &sa->source->node);
-        free(sa->source);
-    }
-    sa->source = NULL;
+    ike_guard_leave(ike, sa);
     list_remove(&sa->half_open_order);
     ike->n_half_open--;
 }
@@ -183,8 +145,7 @@ struct ike_sa *ike_sa_new(struct ike_turn *t, uint64_t spi_i, const struct path 
         goto no_entry;
     if (map_insert(&ike->inits, &sa->by_init, init_hash) != RC_OK)
         goto no_init;
-    sa->source = take_source(ike, &path->remote.addr);
-    if (!sa->source)
+    if (!ike_guard_enter(ike, sa))
         goto no_source;
     list_push_back(&ike->half_open, &sa->half_open_order);
     ike->n_half_open++;

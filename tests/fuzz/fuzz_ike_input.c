@@ -37,6 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     ike_policy_default(&policy);
     if (rd_u8(&r) & 1)
         policy.cookie_threshold = policy.cookie_threshold_per_ip = 0;
+        policy.init_rate_per_ip = policy.handshakes_per_second = 0;
     struct edge *e = edge_new_on(fuzz_crypto(), &policy, 1);
     for (unsigned k = 0; k < DATAGRAMS_MAX && rd_left(&r); k++) {
         uint8_t how = rd_u8(&r);

@@ -243,7 +243,8 @@ static void adv_20_ten_thousand_half_open_with_a_fragment_each(void **state)
     const struct ike *engine;
     uint64_t seed = 5;
     (void)state;
-    policy.cookie_threshold = policy.cookie_threshold_per_ip = 100000;
+    policy.cookie_threshold = policy.cookie_threshold_per_ip = policy.cookie_threshold_per_prefix = 100000;
+    policy.init_rate_per_ip = policy.handshakes_per_second = 0;
     adv_start_over(&policy);
     engine = adv->e->ike;
     hybrid();

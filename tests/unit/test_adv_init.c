@@ -383,7 +383,8 @@ static void adv_24_no_amplification(void **state)
     struct ike_policy policy = adv_policy();
     uint64_t seed = 3;
     (void)state;
-    policy.cookie_threshold = policy.cookie_threshold_per_ip = 100000;
+    policy.cookie_threshold = policy.cookie_threshold_per_ip = policy.cookie_threshold_per_prefix = 100000;
+    policy.init_rate_per_ip = policy.handshakes_per_second = 0;
     adv_start_over(&policy);
     static const uint16_t ADDKE[] = {0, KE_ML_KEM_768};
     for (size_t k = 0; k < ARRAY_LEN(ADDKE); k++) {

@@ -122,6 +122,10 @@ static void test_ike_section(void **state)
     assert_int_equal(k->max_half_open, 5000);
     assert_int_equal(k->cookie_threshold, 40);
     assert_int_equal(k->cookie_threshold_per_ip, 5);
+    assert_int_equal(k->cookie_threshold_per_prefix, 20);
+    assert_string_equal(k->cookie_secret_file, "cookie.secret");
+    assert_int_equal(k->init_rate_per_ip, 7);
+    assert_int_equal(k->handshakes_per_second, 900);
     assert_int_equal(k->max_sas, 100000);
     assert_int_equal(k->max_children, 10);
     assert_int_equal(k->retransmit_first, 2 * NS_PER_S);
@@ -189,7 +193,7 @@ static void test_account_and_routes(void **state)
     assert_prefix(&a->routes.v[1].prefix, "2001:db8:1::/48");
     assert_int_equal(a->routes.v[1].priority, 100);
     assert_int_equal(a->routes.v[1].weight, 64);
-    assert_int_equal(a->row.line, 66);
+    assert_int_equal(a->row.line, 70);
     assert_int_equal(a->row.col, 5);
     assert_null(a->row.at);
     assert_int_equal(a[1].tunnels.n, 0);

@@ -411,6 +411,10 @@ static void test_ike_policy(void **state)
     assert_int_equal(k.max_half_open, 5000);
     assert_int_equal(k.cookie_threshold, 40);
     assert_int_equal(k.cookie_threshold_per_ip, 5);
+    assert_int_equal(k.cookie_threshold_per_prefix, 20);
+    assert_int_equal(k.cookie_secret[31], l.c->ike.cookie_secret[31]);
+    assert_int_equal(k.init_rate_per_ip, 7);
+    assert_int_equal(k.handshakes_per_second, 900);
     assert_int_equal(k.max_sas, 100000);
     assert_int_equal(k.max_children, 10);
     assert_int_equal(k.nat_keepalive, 15 * NS_PER_S);

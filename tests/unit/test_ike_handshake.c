@@ -239,7 +239,8 @@ static void full_half_open_table_drops_its_oldest(void **state)
     (void)state;
     ike_policy_default(&policy);
     policy.max_half_open = 2;
-    policy.cookie_threshold = policy.cookie_threshold_per_ip = 1000;
+    policy.cookie_threshold = policy.cookie_threshold_per_ip = policy.cookie_threshold_per_prefix = 1000;
+    policy.init_rate_per_ip = policy.handshakes_per_second = 0;
     start_over(&policy);
     fill_half_open(5);
     assert_int_equal(edge_sas(p->e, &info), 2);

@@ -60,14 +60,12 @@ struct edge *edge_new_on(struct crypto *crypto, const struct ike_policy *policy,
     e->borrowed = crypto;
     if (!crypto)
         OK(crypto_new(&e->rng, &e->crypto));
-    struct ike_config config = {.crypto = e->crypto,
-                                .rng = &e->rng,
-                                .log = &e->log,
-                                .unix_time_at_zero = EDGE_UNIX_TIME,
-                                .cookie_secret = "the same for all edges of a set"};
+    struct ike_config config = {
+        .crypto = e->crypto, .rng = &e->rng, .log = &e->log, .unix_time_at_zero = EDGE_UNIX_TIME};
     ike_policy_default(&config.policy);
     if (policy)
         config.policy = *policy;
+    memcpy(config.policy.cookie_secret, "the same for all edges of a set", 32);
     OK(ike_new(&config, &e->ike));
     struct tunnel_policy t = edge_tunnel();
     edge_set(e, &t);

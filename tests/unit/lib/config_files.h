@@ -4,7 +4,7 @@
 
 #include "adit/config.h"
 
-#define FILES_MAX 8
+#define FILES_MAX 10
 struct files {
     struct {
         const char *path;

@@ -37,6 +37,10 @@ const char config_full[] =
     "  max_half_open: 5000\n"
     "  cookie_threshold: 40\n"
     "  cookie_threshold_per_ip: 5\n"
+    "  cookie_threshold_per_prefix: 20\n"
+    "  cookie_secret_file: cookie.secret\n"
+    "  init_rate_per_ip: 7\n"
+    "  handshakes_per_second: 900\n"
     "  max_sas: 100000\n"
     "  max_children: 10\n"
     "  retransmit_first: 2s\n"
@@ -128,6 +132,7 @@ struct files config_full_files(void)
 {
     struct files f = {.any = "a file that is no key\n"};
     files_add(&f, "kek-4", FULL_KEY "\n", 0600, 0);
+    files_add(&f, "cookie.secret", FULL_KEY2 "\n", 0600, 0);
     files_add(&f, "kek-5", FULL_KEY2, 0400, 0);
     files_add(&f, "keys/old", "q8Zr7Nw4Kd8Hs3Bf6M-old-0", 0600, 0);
     files_add(&f, "keys/new", FULL_KEY2 "\r\n", 0600, 0);
