@@ -239,6 +239,7 @@ static void random_world(struct sim *s)
     set_up(&p->i->wish, &any);
     p->i->wish.ni_first = p->i->wish.nr_first = -1;
     p->nat = sim_dice(s, 3) == 0;
+    s->lazy = sim_dice(s, 3) * 700 * NS_PER_MS;
     initiator_connect(p->i, s->e->now);
     assert_true(sim_run(s, 3600 * NS_PER_S, sim_all_up));
     for (int k = 0; k < 15; k++) {

@@ -40,8 +40,8 @@ struct sim {
     size_t n_flights, max_flights;
     struct sim_flight *record; /* what reached the edge, the first SIM_RECORD of it */
     size_t n_record;
-    uint64_t end; /* of the world: sim_run() stops */
     uint64_t delivered, lost;
+    uint64_t lazy; /* the edge looks at its deadline so much too late */
     /* May the network lose this one? Asked before the dice; NULL: never asked. */
     enum sim_fate { FATE_DICE, FATE_LOSE, FATE_LATE } (*fate)(struct sim *s, const struct sim_flight *f);
     void *ctx;
