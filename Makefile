@@ -62,6 +62,7 @@ CORPUS    := $(FUZZ:$(BUILD)/tests/fuzz_%=$(BUILD)/tests/corpus_%)
 UNIT      := $(filter $(BUILD)/tests/$(T),$(SUITES) $(IO_SUITES) $(CORPUS))
 TOOLS     := $(call progs,tests/tools,tests,*)
 BENCH     := $(call progs,tests/bench,bench,bench_*)
+BENCH_E2E := $(BUILD)/bench/endpoint $(BUILD)/bench/record
 BENCH_OBJS := $(call objs,tests/bench/lib/*.c)
 ASAN_MAKE = $(SUBMAKE) BUILD=$(BUILD)/asan SAN=$(SANITIZE)
 ASAN_UNIT  = $(UNIT:$(BUILD)/%=$(BUILD)/asan/%)
@@ -116,6 +117,12 @@ $(BENCH): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BENCH_OBJS) $(BUILD)/
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
 	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS)
+
+# The ends of tests/bench/e2e: the rooms of the daemon without it.
+$(BENCH_E2E): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BENCH_OBJS) $(call objs,src/io/*.c) $(BUILD)/libadit.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(LINK_CMD) $(CORE_LIBS) $(IO_LIBS) $(CTL_LIBS)
 
 # The tools take hostile input: they are always the sanitized build.
 ifneq ($(SAN),)
@@ -176,8 +183,10 @@ soak:
 	+@$(SUBMAKE) programs
 	@$(AS_ROOT) tests/netns/soak
 
-bench: programs $(BENCH)
+bench: programs $(BENCH) $(BENCH_E2E)
+	@conf/setup/deps test
 	@for b in $(BENCH); do BUILD=$(BUILD) $$b || exit 1; done
+	@$(AS_ROOT) BENCH_SECONDS=$(BENCH_SECONDS) BENCH_ROUNDS=$(BENCH_ROUNDS) tests/bench/e2e
 
 fuzz:
 	@conf/setup/deps lint
