@@ -335,7 +335,7 @@ static void storm_of_rekeys_loses_nothing(void **state)
     static const enum initiator_job_type JOBS[] = {JOB_CHILD_REKEY, JOB_CHILD_REKEY, JOB_IKE_REKEY, JOB_ALIVE};
     uint64_t collisions = 0;
     for (unsigned seed = 0; seed < seeds(); seed++) {
-        storm(seed, seed % 3 * 8, JOBS, ARRAY_LEN(JOBS));
+        storm(seed, seed % 3 * 6, JOBS, ARRAY_LEN(JOBS));
         collisions += edge_count(p->e, IKE_COUNT_FAIL_COLLISION) + p->i->collisions;
         assert_int_equal(p->e->n_children, 2);
         assert_int_equal(only_sa().children, 2);
@@ -350,7 +350,7 @@ static void storm_with_deletes_leaves_nothing_behind(void **state)
     static const enum initiator_job_type JOBS[] = {JOB_CHILD_REKEY, JOB_IKE_REKEY, JOB_CHILD_DELETE, JOB_CHILD_NEW,
                                                    JOB_CHILD_NEW};
     for (unsigned seed = 0; seed < seeds(); seed++) {
-        storm(seed, seed % 3 * 8, JOBS, ARRAY_LEN(JOBS));
+        storm(seed, seed % 3 * 6, JOBS, ARRAY_LEN(JOBS));
         pair_assert_agree(p);
         OK(edge_command(p->e, (struct ike_cmd){.type = IKE_CMD_SHUTDOWN}));
         collect();

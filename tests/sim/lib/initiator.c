@@ -114,7 +114,10 @@ void initiator_sa_close(struct initiator *i, struct initiator_sa *sa)
     for (size_t k = 0; k < i->n_sas; k++)
         if (i->sa[k]->their_new == sa)
             i->sa[k]->their_new = NULL;
+    struct initiator_job job = sa->own.job;
     initiator_done(sa);
+    if (job.type == JOB_CHILD_DELETE && initiator_child(i, job.spi_in))
+        initiator_queue(i, job); /* the child is with another SA now: again there */
     initiator_initial_free(sa->initial);
     sa->initial = NULL;
     sa->stage = STAGE_CLOSED;

@@ -109,7 +109,7 @@ static uint16_t busy_with(struct initiator_sa *sa, const struct initiator_child 
     bool child_job =
         own->job.type == JOB_CHILD_NEW || own->job.type == JOB_CHILD_REKEY || own->job.type == JOB_CHILD_DELETE;
     bool followup = own->exchange == IKE_FOLLOWUP_KE;
-    if (sa->closing || sa->replaced)
+    if (sa->closing || sa->replaced || sa->redundant)
         return N_TEMPORARY_FAILURE;
     if (ike)
         return child_job || (own->job.type == JOB_IKE_REKEY && followup) ? N_TEMPORARY_FAILURE : 0;
@@ -250,7 +250,7 @@ void initiator_create_request(struct initiator *i, struct initiator_sa *sa, stru
         refuse(i, iw, N_TEMPORARY_FAILURE, span_of(NULL, 0));
         return;
     }
-    if (rekeys && !old) { /* RFC 7296 2.25: the SPI as it came */
+    if (rekeys && !old && !sa->redundant) { /* RFC 7296 2.25: the SPI as it came */
         *iw = initiator_begin(i);
         ike_write_notify(iw, PROTO_ESP, rekey.spi, N_CHILD_SA_NOT_FOUND, span_of(NULL, 0));
         return;
