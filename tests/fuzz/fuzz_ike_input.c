@@ -35,9 +35,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct rd r = rd_of(span_of(data, n));
     struct ike_policy policy;
     ike_policy_default(&policy);
+    policy.init_rate_per_ip = policy.handshakes_per_second = 0;
     if (rd_u8(&r) & 1)
         policy.cookie_threshold = policy.cookie_threshold_per_ip = 0;
-        policy.init_rate_per_ip = policy.handshakes_per_second = 0;
     struct edge *e = edge_new_on(fuzz_crypto(), &policy, 1);
     for (unsigned k = 0; k < DATAGRAMS_MAX && rd_left(&r); k++) {
         uint8_t how = rd_u8(&r);
