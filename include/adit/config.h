@@ -143,6 +143,7 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
     X(half_open_timeout, DURATION, 1000, 300000, "30s", ACTIVE, "A handshake that takes longer is forgotten")       \
     X(fragment_timeout, DURATION, 1000, 60000, "15s", ACTIVE, "Incomplete fragments of a message are forgotten")    \
     X(fragment_size, UINT, 576, 9000, "1280", ACTIVE, "Largest IP datagram of a fragmented IKE message we send")    \
+    X(fragment_size_min, UINT, 576, 9000, "576", ACTIVE, "The same, for a message that has to be repeated")         \
     X(max_fragments, UINT, 2, 255, "64", ACTIVE, "Most fragments of one message")                                   \
     X(max_half_open, UINT, 1, 1000000, "10000", ACTIVE, "Most unfinished handshakes")                               \
     X(cookie_threshold, UINT, 0, 1000000, "30", ACTIVE, "Unfinished handshakes above which cookies are asked for")  \

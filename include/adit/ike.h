@@ -136,6 +136,7 @@ bool ike_last_failure(const struct ike *ike, uint32_t tunnel, struct ike_failure
     X(DROP_RATE, "drop_rate")                                                                \
     X(DROP_BUDGET, "drop_budget") /* handshakes_per_second */                                \
     X(RETRANSMIT_ANSWERED, "retransmit_answered")                                            \
+    X(CUT_SMALLER, "cut_smaller") /* a repeated message of ours, into smaller fragments */   \
     X(COOKIE_SENT, "cookie_sent")                                                            \
     X(NOMINATED, "nominated") /* places that a peer may have moved to */                     \
     X(MOVED, "moved")         /* SAs whose peer has */                                       \

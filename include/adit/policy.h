@@ -122,6 +122,7 @@ struct ike_policy {
     uint64_t retransmit_first;      /* of our own requests */
     uint8_t retransmit_tries;
     uint16_t fragment_size;         /* IP datagram limit when sending, 1280 */
+    uint16_t fragment_size_min;     /* the same, once a message had to be repeated; 576 */
     uint16_t max_fragments;         /* 64 */
     uint32_t max_half_open;         /* table limit */
     uint32_t cookie_threshold, cookie_threshold_per_ip, cookie_threshold_per_prefix;

@@ -63,6 +63,9 @@ static void check_ike(struct loader *l, const struct config *c)
             "ike.cookie_threshold %u is above ike.max_half_open %u: handshakes would be refused before cookies are "
             "asked for; lower it",
             k->cookie_threshold, k->max_half_open);
+    if (k->fragment_size_min > k->fragment_size)
+        config_error(l, &k->row, "fragment_size_min",
+                     "ike.fragment_size_min is above ike.fragment_size: repeated messages get smaller; lower it");
     if (k->fragment_timeout > k->half_open_timeout)
         config_error(l, &k->row, "fragment_timeout",
                      "ike.fragment_timeout is above ike.half_open_timeout: the handshake ends first; lower it");

@@ -135,6 +135,7 @@ void config_ike_policy(const struct config *c, struct ike_policy *ret)
         .retransmit_first = k->retransmit_first,
         .retransmit_tries = (uint8_t)k->retransmit_tries,
         .fragment_size = (uint16_t)k->fragment_size,
+        .fragment_size_min = (uint16_t)k->fragment_size_min,
         .max_fragments = (uint16_t)k->max_fragments,
         .max_half_open = k->max_half_open,
         .cookie_threshold = k->cookie_threshold,

@@ -70,12 +70,20 @@ struct ike_message {
     struct buf bytes; /* the datagrams, one after the other */
     uint16_t length[IKE_PIECES_MAX];
     uint8_t n;
+    /* To be cut anew, into more pieces, while the peer keeps asking (RFC 7383 2.5.2); empty: it cannot be. */
+    struct buf inner;
+    struct ike_header header;
+    uint8_t first, repeats;
+};
+
+struct ike_half { /* the keys of one direction */
+    uint8_t e[SK_E_MAX], a[SK_A_MAX];
 };
 
 struct ike_secrets { /* lives in the guarded arena */
     struct ike_keys keys;
-    /* Under which incoming keys the last answered request came: IKE_INTERMEDIATE changes them afterwards. */
-    uint8_t last_e[SK_E_MAX], last_a[SK_A_MAX];
+    /* Under which keys the last answered request came and its answer went: IKE_INTERMEDIATE changes them afterwards. */
+    struct ike_half last_in, last_out;
     uint8_t int_auth_i[PRF_MAX], int_auth_r[PRF_MAX];
     bool has_int_auth;
 };
@@ -415,6 +423,9 @@ struct ike_header ike_reply_header(const struct ike_inbound *x); /* of the prote
 /* The inner payloads written so far; RC_LIMIT: too many. */
 enum rc ike_reply_inner(struct ike_inbound *x, uint8_t *ret_first, struct span *ret_inner) ADIT_MUST_USE;
 void ike_reply_reset(struct ike_inbound *x);
+
+/* ---- seal.c */
+void ike_message_free(struct ike_message *m);
 
 /* ---- the handlers of the transition table */
 enum ike_outcome ike_init_request(struct ike_inbound *x);

@@ -98,7 +98,7 @@ static void commit(struct ike_inbound *x, const struct ike_transition *row, enum
         drop(x, IKE_COUNT_DROP_LIMIT, "the reply could not be made");
         return;
     }
-    buf_free(&sa->answered.message.bytes);
+    ike_message_free(&sa->answered.message);
     sa->answered.valid = true;
     sa->answered.exchange = x->header.exchange;
     sa->answered.hash = x->hash;
@@ -107,15 +107,15 @@ static void commit(struct ike_inbound *x, const struct ike_transition *row, enum
     ike_sa_heard(x->turn, sa);
 
     struct ike_secrets *s = sa->secrets;
-    uint8_t last_e[SK_E_MAX], last_a[SK_A_MAX];
-    memcpy(last_e, sa->initiator ? s->keys.er : s->keys.ei, sizeof last_e); /* lint: not wire bytes: keys of the SA */
-    memcpy(last_a, sa->initiator ? s->keys.ar : s->keys.ai, sizeof last_a); /* lint: not wire bytes: keys of the SA */
+    struct ike_half in, out;
+    ike_seal_half(&s->keys, !sa->initiator, &in);
+    ike_seal_half(&s->keys, sa->initiator, &out);
     if (x->has_next)
         *s = x->next;
-    memcpy(s->last_e, last_e, sizeof last_e); /* lint: not wire bytes: keys of the SA */
-    memcpy(s->last_a, last_a, sizeof last_a); /* lint: not wire bytes: keys of the SA */
-    wipe(last_e, sizeof last_e);
-    wipe(last_a, sizeof last_a);
+    s->last_in = in;
+    s->last_out = out;
+    wipe(&in, sizeof in);
+    wipe(&out, sizeof out);
 
     ike_move_by_request(x);
     if (outcome == OUTCOME_REPLY)
@@ -137,6 +137,8 @@ static void repeat(struct ike_inbound *x)
         return;
     }
     ike_count_add(x->turn->ike, IKE_COUNT_RETRANSMIT_ANSWERED);
+    if (sa->answered.message.inner.n && sa->secrets)
+        ike_seal_smaller(x->turn->ike, sa, &x->path, &sa->secrets->last_out, &sa->answered.message);
     ike_act_send_message(x->turn, &x->path, &sa->answered.message);
 }
 

@@ -40,6 +40,7 @@ void ike_policy_default(struct ike_policy *ret)
         .retransmit_first = 1 * NS_PER_S,
         .retransmit_tries = 12,
         .fragment_size = 1280,
+        .fragment_size_min = 576,
         .max_fragments = 64,
         .max_half_open = 10000,
         .cookie_threshold = 30,

@@ -7,8 +7,7 @@
 void ike_request_done(struct ike *ike, struct ike_sa *sa)
 {
     heap_cancel(&ike->timers, &sa->own.timer.t);
-    buf_free(&sa->own.message.bytes);
-    sa->own.message = (struct ike_message){0};
+    ike_message_free(&sa->own.message);
     sa->own.errand = ERRAND_NONE;
 }
 
@@ -112,6 +111,12 @@ void ike_request_due(struct ike_turn *t, struct ike_sa *sa)
         return;
     }
     own->tries++;
+    if (own->message.inner.n) {
+        struct ike_half out;
+        ike_seal_half(&sa->secrets->keys, sa->initiator, &out);
+        ike_seal_smaller(t->ike, sa, &sa->path, &out, &own->message);
+        wipe(&out, sizeof out);
+    }
     own->interval = own->interval * 2 < IKE_RETRANSMIT_CAP ? own->interval * 2 : IKE_RETRANSMIT_CAP;
     if (!ike_timer_set(t->ike, &own->timer, t->now + own->interval)) {
         ike_sa_end(t, sa, CHILD_DOWN_IKE_GONE);

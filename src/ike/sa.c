@@ -384,7 +384,7 @@ void ike_sa_free(struct ike *ike, struct ike_sa *sa)
         sa->tunnel->n_sas--;
     }
     forget(ike, sa);
-    buf_free(&sa->answered.message.bytes);
+    ike_message_free(&sa->answered.message);
     if (sa->state != IKE_STATE_ENDED)
         ike->n_alive--;
     if (!sa->rekeyed)

@@ -23,8 +23,16 @@ static size_t padded(const struct sk_sizes *s, size_t text)
     return (text + 1 + block - 1) / block * block;
 }
 
-static enum rc seal_piece(struct ike *ike, struct ike_sa *sa, const struct ike_header *h, const struct piece *p,
-                          struct wr *w)
+/* SK_e* and SK_a* go by the ORIGINAL initiator, for requests and responses alike (RFC 7296 2.14). */
+void ike_seal_half(const struct ike_keys *k, bool of_initiator, struct ike_half *ret)
+{
+    struct wr e = wr_of(ret->e, sizeof ret->e), a = wr_of(ret->a, sizeof ret->a);
+    wr_bytes(&e, span_of(of_initiator ? k->ei : k->er, sizeof k->ei));
+    wr_bytes(&a, span_of(of_initiator ? k->ai : k->ar, sizeof k->ai));
+}
+
+static enum rc seal_piece(struct ike *ike, struct ike_sa *sa, const struct ike_half *keys, const struct ike_header *h,
+                          const struct piece *p, struct wr *w)
 {
     struct sk_sizes s;
     if (!crypto_sk_sizes(sa->alg, &s))
@@ -52,11 +60,7 @@ static enum rc seal_piece(struct ike *ike, struct ike_sa *sa, const struct ike_h
     wr_reserve(w, s.icv);
     if (w->failed)
         return RC_LIMIT;
-
-    /* SK_e* and SK_a* go by the ORIGINAL initiator, for requests and responses alike (RFC 7296 2.14). */
-    const struct ike_keys *k = &sa->secrets->keys;
-    return crypto_sk_seal(ike->crypto, sa->alg, sa->initiator ? k->ei : k->er, sa->initiator ? k->ai : k->ar,
-                          w->start + start, aad, text, sa->iv_out++);
+    return crypto_sk_seal(ike->crypto, sa->alg, keys->e, keys->a, w->start + start, aad, text, sa->iv_out++);
 }
 
 /* How much text fits one datagram of `limit`. */
@@ -66,43 +70,86 @@ static size_t room(const struct sk_sizes *s, uint8_t payload, size_t limit)
     return limit < fixed + block ? 0 : (limit - fixed) / block * block - 1;
 }
 
+/* The datagrams of a message whose header, first and text are given: m->bytes, length, n. */
+static enum rc cut(struct ike *ike, struct ike_sa *sa, const struct ike_half *keys, struct span inner, size_t chunk,
+                   struct ike_message *m)
+{
+    size_t n = chunk ? (inner.n + chunk - 1) / chunk : 1;
+    struct wr w = wr_of(ike->out, IKE_DATAGRAM_MAX);
+    struct rd r = rd_of(inner);
+    enum rc rc = n > IKE_PIECES_MAX ? RC_LIMIT : RC_OK;
+    for (size_t i = 0; i < n && rc == RC_OK; i++) {
+        size_t before = wr_len(&w);
+        const struct piece p = {
+            .payload = chunk ? PAYLOAD_SKF : PAYLOAD_SK,
+            .next = i == 0 ? m->first : PAYLOAD_NONE, /* RFC 7383 2.5 */
+            .number = (uint16_t)(i + 1),
+            .total = (uint16_t)n,
+            .text = rd_take(&r, chunk && rd_left(&r) > chunk ? chunk : rd_left(&r)),
+        };
+        rc = seal_piece(ike, sa, keys, &m->header, &p, &w);
+        m->length[i] = (uint16_t)(wr_len(&w) - before);
+    }
+    m->n = (uint8_t)n;
+    return rc == RC_OK ? buf_set(&m->bytes, wr_span(&w)) : rc;
+}
+
+/* Every path carries so much, or all is lost. */
+static size_t least_limit(const struct ike *ike, const struct path *path)
+{
+    uint16_t least = ike->policy.fragment_size_min;
+    return ike_seal_limit(path, path->remote.addr.family == 6 && least < 1280 ? 1280 : least);
+}
+
 enum rc ike_seal(struct ike *ike, struct ike_sa *sa, const struct ike_header *h, uint8_t first, struct span inner,
                  size_t limit, struct ike_message *ret)
 {
     struct sk_sizes s;
+    struct ike_half keys;
     if (!sa->secrets || !crypto_sk_sizes(sa->alg, &s))
         return RC_UNSUPPORTED;
-    struct ike_message m = {.n = 1};
-    struct wr w = wr_of(ike->out, IKE_DATAGRAM_MAX);
-    struct piece p = {.payload = PAYLOAD_SK, .next = first, .text = inner};
-    size_t whole = overhead(&s, PAYLOAD_SK) + padded(&s, inner.n), chunk = room(&s, PAYLOAD_SKF, limit);
-    enum rc rc = RC_OK;
-
-    if (!sa->fragmentation || whole <= limit || !chunk) {
-        rc = seal_piece(ike, sa, h, &p, &w);
-        m.length[0] = (uint16_t)wr_len(&w);
-    } else {
-        size_t n = (inner.n + chunk - 1) / chunk;
-        struct rd r = rd_of(inner);
-        if (n > IKE_PIECES_MAX)
-            return RC_LIMIT;
-        m.n = (uint8_t)n;
-        p.payload = PAYLOAD_SKF;
-        p.total = (uint16_t)n;
-        for (uint8_t i = 0; i < n && rc == RC_OK; i++) {
-            size_t before = wr_len(&w);
-            p.number = (uint16_t)(i + 1);
-            p.next = i == 0 ? first : PAYLOAD_NONE; /* RFC 7383 2.5 */
-            p.text = rd_take(&r, rd_left(&r) < chunk ? rd_left(&r) : chunk);
-            rc = seal_piece(ike, sa, h, &p, &w);
-            m.length[i] = (uint16_t)(wr_len(&w) - before);
-        }
-    }
-    if (rc == RC_OK)
-        rc = buf_set(&m.bytes, wr_span(&w));
+    struct ike_message m = {.header = *h, .first = first};
+    size_t whole = overhead(&s, PAYLOAD_SK) + padded(&s, inner.n);
+    ike_seal_half(&sa->secrets->keys, sa->initiator, &keys);
+    enum rc rc = cut(ike, sa, &keys, inner, sa->fragmentation && whole > limit ? room(&s, PAYLOAD_SKF, limit) : 0, &m);
+    if (rc == RC_OK && sa->fragmentation && whole > least_limit(ike, &sa->path))
+        rc = buf_set(&m.inner, inner);
+    wipe(&keys, sizeof keys);
     if (rc == RC_OK)
         *ret = m;
+    else
+        ike_message_free(&m);
     return rc;
+}
+
+void ike_seal_smaller(struct ike *ike, struct ike_sa *sa, const struct path *path, const struct ike_half *keys,
+                      struct ike_message *m)
+{
+    struct sk_sizes s;
+    size_t most = ike_seal_limit(path, ike->policy.fragment_size), least = least_limit(ike, path);
+    if (++m->repeats == 1 || !crypto_sk_sizes(sa->alg, &s)) /* the first time it may just have been lost */
+        return;
+    for (size_t step = m->repeats < 3 ? 1 : 2; step <= 2; step++) {
+        size_t chunk = room(&s, PAYLOAD_SKF, least < most ? most - (most - least) / 2 * step : least);
+        /* RFC 7383 2.6: only a larger Total makes the peer forget the pieces it has. */
+        if (!chunk || (m->inner.n + chunk - 1) / chunk <= m->n)
+            continue;
+        struct ike_message smaller = {.header = m->header, .first = m->first, .repeats = m->repeats};
+        if (cut(ike, sa, keys, buf_span(&m->inner), chunk, &smaller) != RC_OK)
+            return;
+        smaller.inner = m->inner;
+        buf_free(&m->bytes);
+        *m = smaller;
+        ike_count_add(ike, IKE_COUNT_CUT_SMALLER);
+        return;
+    }
+}
+
+void ike_message_free(struct ike_message *m)
+{
+    buf_free(&m->bytes);
+    buf_free(&m->inner);
+    *m = (struct ike_message){0};
 }
 
 enum rc ike_open(struct crypto *c, struct sk_alg alg, const uint8_t *key_e, const uint8_t *key_a, uint8_t *msg,

@@ -10,6 +10,13 @@
 enum rc ike_seal(struct ike *ike, struct ike_sa *sa, const struct ike_header *h, uint8_t first, struct span inner,
                  size_t limit, struct ike_message *ret) ADIT_MUST_USE;
 
+/* It comes to be sent once more: from the second time on in smaller datagrams, down to fragment_size_min, each try in more of them.
+ * `keys` are those it was sealed under. Nothing happens when it cannot get smaller. */
+void ike_seal_smaller(struct ike *ike, struct ike_sa *sa, const struct path *path, const struct ike_half *keys,
+                      struct ike_message *m);
+/* Keys of what the original initiator sends, or its responder. */
+void ike_seal_half(const struct ike_keys *k, bool of_initiator, struct ike_half *ret);
+
 /* One datagram that ends in SK or SKF: authenticates and decrypts it inside `msg` (n octets). aad_len: through the payload's
  * generic header, for SKF through its numbers. RC_AUTH, RC_SHORT: drop. RC_SYNTAX: authentic, but the padding is longer than the
  * text. */

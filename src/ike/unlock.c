@@ -185,5 +185,5 @@ bool ike_unlock_repeated(struct ike_inbound *x)
     struct span text;
     if (!x->sa->secrets || !read_outer(x, &s) || s.number != 1)
         return false;
-    return open_copy(x, &s, x->sa->secrets->last_e, x->sa->secrets->last_a, &text) == RC_OK;
+    return open_copy(x, &s, x->sa->secrets->last_in.e, x->sa->secrets->last_in.a, &text) == RC_OK;
 }

@@ -85,6 +85,7 @@ static void test_defaults(void **state)
                               "  half_open_timeout: 30s\n"
                               "  fragment_timeout: 15s\n"
                               "  fragment_size: 1280\n"
+                              "  fragment_size_min: 576\n"
                               "  max_fragments: 64\n"
                               "  max_half_open: 10000\n"
                               "  cookie_threshold: 30\n"

@@ -118,6 +118,7 @@ static void test_ike_section(void **state)
     assert_int_equal(k->half_open_timeout, 20 * NS_PER_S);
     assert_int_equal(k->fragment_timeout, 1500 * NS_PER_MS);
     assert_int_equal(k->fragment_size, 1400);
+    assert_int_equal(k->fragment_size_min, 640);
     assert_int_equal(k->max_fragments, 32);
     assert_int_equal(k->max_half_open, 5000);
     assert_int_equal(k->cookie_threshold, 40);
@@ -193,7 +194,7 @@ static void test_account_and_routes(void **state)
     assert_prefix(&a->routes.v[1].prefix, "2001:db8:1::/48");
     assert_int_equal(a->routes.v[1].priority, 100);
     assert_int_equal(a->routes.v[1].weight, 64);
-    assert_int_equal(a->row.line, 70);
+    assert_int_equal(a->row.line, 71);
     assert_int_equal(a->row.col, 5);
     assert_null(a->row.at);
     assert_int_equal(a[1].tunnels.n, 0);

@@ -407,6 +407,7 @@ static void test_ike_policy(void **state)
     assert_int_equal(k.retransmit_first, 2 * NS_PER_S);
     assert_int_equal(k.retransmit_tries, 5);
     assert_int_equal(k.fragment_size, 1400);
+    assert_int_equal(k.fragment_size_min, 640);
     assert_int_equal(k.max_fragments, 32);
     assert_int_equal(k.max_half_open, 5000);
     assert_int_equal(k.cookie_threshold, 40);

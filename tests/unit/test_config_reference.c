@@ -132,6 +132,7 @@ static void test_the_engine_has_the_same_defaults(void **state)
     assert_int_equal(ours.jitter, file.jitter);
     assert_int_equal(ours.followup_timeout, file.followup_timeout);
     assert_int_equal(ours.dpd_interval, file.dpd_interval);
+    assert_int_equal(ours.fragment_size_min, file.fragment_size_min);
     assert_int_equal(ours.cookie_threshold_per_prefix, file.cookie_threshold_per_prefix);
     assert_int_equal(ours.init_rate_per_ip, file.init_rate_per_ip);
     assert_int_equal(ours.handshakes_per_second, file.handshakes_per_second);

@@ -33,6 +33,7 @@ const char config_full[] =
     "  half_open_timeout: 20s\n"
     "  fragment_timeout: 1500ms\n"
     "  fragment_size: 1400\n"
+    "  fragment_size_min: 640\n"
     "  max_fragments: 32\n"
     "  max_half_open: 5000\n"
     "  cookie_threshold: 40\n"
