@@ -94,6 +94,7 @@ struct initiator_child {
     struct ts ts_local, ts_remote;
     uint8_t key_in[ESP_KEYMAT_MAX], key_out[ESP_KEYMAT_MAX];
     size_t key_len;
+    bool ours;     /* made by an exchange of ours */
     bool deleting; /* our Delete is wanted or on its way */
     bool replaced; /* a newer one is there: whoever made it deletes this one */
     bool theirs;   /* they have begun to rekey it */

@@ -113,6 +113,7 @@ struct initiator_child *initiator_make_child(struct initiator *i, struct initiat
     struct initiator_child c = {.spi_in = x->spi_in,
                                 .spi_out = x->spi_out,
                                 .sa = sa,
+                                .ours = x->ours,
                                 .suite = x->suite,
                                 .ts_local = x->ts_local,
                                 .ts_remote = x->ts_remote};
