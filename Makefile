@@ -113,10 +113,12 @@ $(IO_SUITES): $(BUILD)/tests/%: $(BUILD)/obj/tests/io/%.o $(call objs,tests/io/l
 	@echo "  LD    $@"
 	@$(LINK_CMD) $(CORE_LIBS) $(IO_LIBS) $(CTL_LIBS) $(TEST_LIBS)
 
-$(BENCH): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BENCH_OBJS) $(BUILD)/libadit.a
+# The peers of the handshakes are those of the simulation.
+$(BENCH): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BENCH_OBJS) $(HELP_OBJS) $(call objs,src/io/entropy.c src/io/error.c) \
+    $(BUILD)/libadit.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
-	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS)
+	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS) $(TEST_LIBS) -lz
 
 # The ends of tests/bench/e2e: the rooms of the daemon without it.
 $(BENCH_E2E): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BENCH_OBJS) $(call objs,src/io/*.c) $(BUILD)/libadit.a

@@ -113,15 +113,6 @@ static void core(void)
 
 /* ---- scale ------------------------------------------------------------------------------------ */
 
-static size_t resident(void) /* of this process, in bytes */
-{
-    size_t total, pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    MUST(f && fscanf(f, "%zu %zu", &total, &pages) == 2);
-    fclose(f);
-    return pages * 4096;
-}
-
 static void scale(void)
 {
     enum { COUNTS = 3, SIZES = 2 };
@@ -130,10 +121,10 @@ static void scale(void)
     for (size_t i = 0; i < COUNTS; i++) {
         struct looped_config c = {
             .alg = suites[0].alg, .type = TUNNEL_IPSEC, .tunnels = count[i], .size = 64, .batch = CORE_BATCH};
-        size_t before = resident();
+        size_t before = measure_resident();
         l[i] = looped_new(&c);
         if (i == COUNTS - 1) {
-            double bytes = (double)(resident() - before) / count[i];
+            double bytes = (double)(measure_resident() - before) / count[i];
             printf("scale: %" PRIu32 " tunnels with an SA each: %.0f bytes resident per tunnel and SA pair\n", count[i],
                    bytes);
             report_number(report, "scale", "tunnel_and_sa", "bytes", bytes);

@@ -1,8 +1,12 @@
 /* Rounds, samples and medians; see measure.h. */
 #include "measure.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "fatal.h"
 
 #define PASSES_MAX 512 /* in one sample */
 
@@ -12,7 +16,7 @@ static int compare(const void *x, const void *y)
     return (a > b) - (a < b);
 }
 
-static double median(const double *v, size_t n)
+double measure_median(const double *v, size_t n)
 {
     double sorted[PASSES_MAX];
     memcpy(sorted, v, n * sizeof *v);
@@ -30,7 +34,7 @@ static uint64_t clock_cost(void)
             to = clock_ns(CLOCK_MONOTONIC);
         v[i] = (double)(to - from) / 100;
         if (i + 1 == ROUNDS_MAX)
-            cost = (uint64_t)(median(v, ROUNDS_MAX) + 0.5);
+            cost = (uint64_t)(measure_median(v, ROUNDS_MAX) + 0.5);
     }
     return cost;
 }
@@ -57,7 +61,7 @@ static void sample(const struct plan *plan, struct subject *x, size_t round)
         }
     }
     for (int k = 0; k < 2; k++)
-        x->series[k].sample[round] = median(v[k], n);
+        x->series[k].sample[round] = measure_median(v[k], n);
 }
 
 void measure(const struct plan *plan, struct subject *v, size_t n)
@@ -69,5 +73,15 @@ void measure(const struct plan *plan, struct subject *v, size_t n)
             sample(plan, &v[i], round);
     for (size_t i = 0; i < n; i++)
         for (int k = 0; k < 2; k++)
-            v[i].series[k].median = median(v[i].series[k].sample, plan->rounds);
+            v[i].series[k].median = measure_median(v[i].series[k].sample, plan->rounds);
+}
+
+size_t measure_resident(void)
+{
+    char text[128], *at;
+    FILE *f = fopen("/proc/self/statm", "r");
+    MUST(f && fgets(text, sizeof text, f));
+    fclose(f);
+    (void)strtoul(text, &at, 10); /* all of its address space */
+    return strtoul(at, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
 }

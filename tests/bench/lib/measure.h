@@ -27,6 +27,7 @@ struct plan {
     size_t rounds;
     uint64_t sample_ns; /* timed nanoseconds per subject and round */
 };
+double measure_median(const double *v, size_t n); /* of at most 512 */
 void measure(const struct plan *plan, struct subject *v, size_t n);
 
 static inline uint64_t clock_ns(clockid_t id)
@@ -40,5 +41,7 @@ static inline uint64_t measure_begin(void)
     return clock_ns(CLOCK_MONOTONIC);
 }
 void measure_end(struct series *s, uint64_t begin, size_t packets); /* the clock's own cost is taken off */
+
+size_t measure_resident(void); /* octets of memory this process has */
 
 #endif

@@ -44,8 +44,8 @@ static double rounded(double v) /* to a hundredth: nothing here is measured more
 
 static void set(struct report *r, const char *section, const char *name, const char *field, json_t *value)
 {
-    json_t *s = child(r->root, section), *o = s ? child(s, name) : NULL;
-    if (!o || json_object_set(o, field, value) != 0)
+    json_t *s = child(r->root, section), *o = s && field ? child(s, name) : s;
+    if (!o || json_object_set(o, field ? field : name, value) != 0)
         r->failed = true;
     json_decref(value);
 }

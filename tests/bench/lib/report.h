@@ -10,7 +10,7 @@
 struct report;
 /* A file that is missing or no JSON object: begin anew. NULL: no memory. */
 struct report *report_open(const char *path);
-/* section.name.field = value; a section or name that is missing is made. Once anything fails, report_save() fails. */
+/* section.name.field = value, with field NULL section.name = value; what is missing of them is made. Once anything fails, report_save() fails. */
 void report_number(struct report *r, const char *section, const char *name, const char *field, double value);
 void report_samples(struct report *r, const char *section, const char *name, const char *field, const double *v,
                     size_t n);
