@@ -260,7 +260,7 @@
     /* ike and fleet */                                                                                                \
     X(cookie_threshold_above_limit, TOP("ike: ^{max_half_open: 10}\n"), "ike.cookie_threshold 30",                     \
       "above ike.max_half_open 10", "lower it")                                                                        \
-    X(fragment_size_min_too_large, TOP("ike: ^{fragment_size: 1000, fragment_size_min: 1200}\n"),                      \
+    X(fragment_size_min_too_large, TOP("ike: {fragment_size: 1000, fragment_size_min: ^1200}\n"),                      \
       "ike.fragment_size_min", "repeated messages get smaller", "lower it")                                            \
     X(fragment_timeout_too_long, TOP("ike: ^{half_open_timeout: 5s}\n"), "ike.fragment_timeout",                       \
       "handshake ends first", "lower it")                                                                              \
