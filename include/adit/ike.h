@@ -110,7 +110,7 @@ size_t ike_child_next(const struct ike *ike, size_t cursor, struct ike_child_inf
 /* The last failed handshake of a tunnel, for its status line; text is empty when none. */
 struct ike_failure {
     uint64_t at;
-    char text[160];
+    char text[480];
 };
 bool ike_last_failure(const struct ike *ike, uint32_t tunnel, struct ike_failure *ret);
 

@@ -116,17 +116,28 @@ static struct verdict authenticate(struct ike_inbound *x, const struct auth *in,
 
 static void fail(struct ike_inbound *x, const struct auth *in, struct ike_tunnel *tunnel, struct verdict v)
 {
-    char suite[IKE_SUITE_TEXT];
+    char suite[IKE_SUITE_TEXT], address[ADDR_TEXT];
+    struct ike_candidate meant;
+    bool near =
+        ike_explain_identity(x->turn, &x->path.local.addr, &in->id, &meant); /* always: the time must not tell */
+    const char *nearest = NULL, *differs = NULL;
+    if (v.count == IKE_COUNT_FAIL_PEER_ADDRESS) {
+        nearest = addr_text(&tunnel->customer_endpoint, address);
+        differs = "peer address";
+    } else if (v.count == IKE_COUNT_FAIL_PQ_REQUIRED) {
+        differs = "additional key exchange";
+    }
     const struct ike_report report = {
         .count = v.count,
         .reason = v.reason,
         .offered = ike_suite_text(&x->sa->suite, suite),
+        .nearest = nearest,
+        .differs = differs,
         .identity = &in->id,
+        .candidate = near && !tunnel ? &meant : NULL,
         .tunnel = tunnel,
         .path = &x->path,
-        .spi_i = x->sa->spi_i,
-        .spi_r = x->sa->spi_r,
-        .created = x->sa->created,
+        .sa = x->sa,
     };
     ike_event_failed(x->turn, &report);
     ike_reply_notify(x, N_AUTHENTICATION_FAILED, span_of(NULL, 0));
@@ -139,20 +150,11 @@ struct child_offer {
     struct ike_ts_pair ts;
 };
 
-static void report_child(struct ike_inbound *x, struct ike_tunnel *tunnel, enum ike_count count, const char *reason,
-                         const char *offered, const char *nearest)
+static void report_child(struct ike_inbound *x, struct ike_tunnel *tunnel, struct ike_report report)
 {
-    const struct ike_report report = {
-        .count = count,
-        .reason = reason,
-        .offered = offered,
-        .nearest = nearest,
-        .tunnel = tunnel,
-        .path = &x->path,
-        .spi_i = x->sa->spi_i,
-        .spi_r = x->sa->spi_r,
-        .created = x->sa->created,
-    };
+    report.tunnel = tunnel;
+    report.path = &x->path;
+    report.sa = x->sa;
     ike_event_failed(x->turn, &report);
 }
 
@@ -171,11 +173,15 @@ static uint16_t choose_esp(struct ike_inbound *x, const struct auth *in, struct 
     };
     if (ike_proposal_choose(&rule, in->sa, ret) == RC_OK)
         return 0;
-    char offered[IKE_OFFER_TEXT], text[IKE_SUITE_TEXT];
-    struct suite nearest;
-    bool near = ike_proposal_nearest(&rule, in->sa, &nearest);
-    report_child(x, tunnel, IKE_COUNT_FAIL_PROPOSAL, "no ESP proposal acceptable", ike_offer_text(in->sa, offered),
-                 near ? ike_suite_text(&nearest, text) : NULL);
+    char offered[IKE_OFFER_TEXT];
+    struct ike_nearest nearest;
+    ike_proposal_nearest(&rule, in->sa, &nearest);
+    report_child(x, tunnel,
+                 (struct ike_report){.count = IKE_COUNT_FAIL_PROPOSAL,
+                                     .reason = "no ESP proposal acceptable",
+                                     .offered = ike_offer_text(in->sa, offered),
+                                     .nearest = nearest.text,
+                                     .differs = nearest.differs});
     return N_NO_PROPOSAL_CHOSEN;
 }
 
@@ -186,16 +192,21 @@ static uint16_t choose_child(struct ike_inbound *x, const struct auth *in, struc
     const struct ike_ts_policy policy = {tunnel->ts_local, tunnel->ts_remote, tunnel->n_ts_local, tunnel->n_ts_remote};
     uint32_t max = x->turn->ike->policy.max_children;
     if (tunnel->n_children >= (max < IKE_CHILDREN_MAX ? max : IKE_CHILDREN_MAX)) {
-        report_child(x, tunnel, IKE_COUNT_DROP_LIMIT, "the tunnel has all the child SAs it may have", NULL, NULL);
+        report_child(x, tunnel,
+                     (struct ike_report){.count = IKE_COUNT_DROP_LIMIT,
+                                         .reason = "the tunnel has all the child SAs it may have"});
         return N_NO_ADDITIONAL_SAS;
     }
     uint16_t refused = choose_esp(x, in, tunnel, &ret->choice);
     if (refused)
         return refused;
     if (ike_selector_narrow(&policy, in->tsi, in->tsr, &ret->ts) != RC_OK) {
-        char offered[IKE_TS_TEXT];
-        report_child(x, tunnel, IKE_COUNT_FAIL_SELECTORS, "no traffic selectors acceptable",
-                     ike_selector_text(in->tsi, in->tsr, offered), NULL);
+        char offered[IKE_TS_TEXT], allowed[IKE_TS_TEXT];
+        report_child(x, tunnel,
+                     (struct ike_report){.count = IKE_COUNT_FAIL_SELECTORS,
+                                         .reason = "no traffic selectors acceptable",
+                                         .offered = ike_selector_text(in->tsi, in->tsr, offered),
+                                         .nearest = ike_selector_policy_text(&policy, allowed)});
         return N_TS_UNACCEPTABLE;
     }
     return 0;

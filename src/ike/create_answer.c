@@ -16,7 +16,7 @@ struct create { /* the request, read */
 struct refusal {
     uint16_t notify;
     enum ike_count count;
-    const char *reason, *offered, *nearest;
+    const char *reason, *offered, *nearest, *differs;
 };
 
 static enum ike_outcome refuse(struct ike_inbound *x, const struct create *in, const struct refusal *r)
@@ -29,6 +29,7 @@ static enum ike_outcome refuse(struct ike_inbound *x, const struct create *in, c
         .reason = r->reason,
         .offered = r->offered,
         .nearest = r->nearest,
+        .differs = r->differs,
     };
     ike_event_create_failed(x->turn, &report);
     ike_reply_notify(x, r->notify, span_of(NULL, 0));
@@ -123,15 +124,17 @@ static bool choose(struct ike_inbound *x, struct create *in, enum ike_outcome *r
     const struct ike_offer_rule rule = offer_rule(x, in, &policy);
     if (ike_proposal_choose(&rule, in->sa, &in->choice) == RC_OK)
         return true;
-    char offered[IKE_OFFER_TEXT], text[IKE_SUITE_TEXT];
-    struct suite nearest;
+    char offered[IKE_OFFER_TEXT];
+    struct ike_nearest nearest;
+    ike_proposal_nearest(&rule, in->sa, &nearest);
     const struct refusal r = {
         .notify = N_NO_PROPOSAL_CHOSEN,
         .count = IKE_COUNT_FAIL_PROPOSAL,
         .reason =
             in->kind == CREATE_REKEY_IKE ? "no IKE proposal acceptable for a rekey" : "no ESP proposal acceptable",
         .offered = ike_offer_text(in->sa, offered),
-        .nearest = ike_proposal_nearest(&rule, in->sa, &nearest) ? ike_suite_text(&nearest, text) : NULL,
+        .nearest = nearest.text,
+        .differs = nearest.differs,
     };
     *ret = refuse(x, in, &r);
     return false;

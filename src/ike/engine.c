@@ -30,6 +30,7 @@ enum rc ike_new(const struct ike_config *config, struct ike **ret)
     rng_fill(ike->rng, ike->digest_key, sizeof ike->digest_key);
 
     ike_cookie_secret(&ike->cookies, ike->policy.cookie_secret, ike->rng);
+    bucket_init(&ike->explanations, IKE_EXPLAIN_RATE, IKE_EXPLAIN_RATE, 0);
     bucket_init(&ike->stateless, IKE_STATELESS_RATE, IKE_STATELESS_RATE, 0);
     list_init(&ike->half_open);
     list_init(&ike->creates);

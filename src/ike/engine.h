@@ -28,6 +28,8 @@
 #define IKE_LINGER (30 * NS_PER_S)      /* an ended SA still repeats its last response */
 #define IKE_RETRANSMIT_CAP (32 * NS_PER_S)
 #define IKE_STATELESS_RATE 500    /* unprotected answers per second, and at once */
+#define IKE_CANDIDATES_MAX 4096   /* identities among which the one meant is sought, */
+#define IKE_EXPLAIN_RATE 10       /* so often per second */
 #define IKE_RATE_SOURCES_MAX 8192 /* hosts whose rate of IKE_SA_INIT is known */
 #define IKE_RATE_ROW 4
 #define IKE_RESEND_RATE 5 /* repeated answers of one SA per second */
@@ -171,7 +173,9 @@ struct ike_sa {
     uint64_t init_hash;
     struct ike_secrets *secrets; /* NULL once ended */
     uint8_t addke_done;
-    uint64_t iv_out; /* GCM: never twice under one key */
+    uint16_t fragments_have, fragments_total; /* of the peer's message that is not complete; 0: there is none */
+    uint64_t keyed;                           /* when the last IKE_INTERMEDIATE was answered */
+    uint64_t iv_out;                          /* GCM: never twice under one key */
 
     struct ike_create *pending;        /* of the peer: its IKE_FOLLOWUP_KE is due */
     uint64_t rekey_at;                 /* NEVER: not, or not any more */
@@ -261,6 +265,7 @@ struct ike {
     struct arena *secrets, *child_keys, *exchanges;
     struct bucket stateless;             /* unprotected errors */
     struct bucket handshakes, strangers; /* key exchanges of IKE_SA_INIT; of those without a cookie */
+    struct bucket explanations;          /* searches for the identity that a peer may have meant */
     struct ike_rate *rates;              /* IKE_RATE_SOURCES_MAX, in rows of IKE_RATE_ROW */
 
     uint8_t *in, *joined, *out, *inner; /* scratch of one call; wiped when it held plaintext */

@@ -6,7 +6,7 @@
 
 #include "create.h"
 
-#define FIELDS_MAX 20
+#define FIELDS_MAX 28
 
 struct fields {
     struct log_field v[FIELDS_MAX];
@@ -59,15 +59,56 @@ static struct ike_tunnel *guess_tunnel(const struct ike *ike, const struct path 
                                   span_of(a->b, addr_size(a)));
 }
 
+/* How far it came, and how long each part took. */
+static void add_progress(struct fields *f, uint64_t now, const struct ike_sa *sa)
+{
+    ADD(f, LOG_STR("state", ike_state_name(sa->state)));
+    if (sa->suite.addke[0])
+        ADD(f, LOG_U64("additional_exchanges", sa->addke_done));
+    if (sa->keyed)
+        ADD(f, LOG_U64("keys_ms", (sa->keyed - sa->created) / NS_PER_MS));
+    if (sa->fragments_total) {
+        ADD(f, LOG_U64("fragments_received", sa->fragments_have));
+        ADD(f, LOG_U64("fragments_total", sa->fragments_total));
+    }
+    ADD(f, LOG_BOOL("nat_peer", sa->nat_peer));
+    ADD(f, LOG_BOOL("nat_local", sa->nat_local));
+    ADD(f, LOG_BOOL("fragmentation", sa->fragmentation));
+    ADD(f, LOG_U64("after_ms", (now - sa->created) / NS_PER_MS));
+}
+
+static void add_candidate(struct fields *f, const struct ike_candidate *c)
+{
+    ADD(f, LOG_STR("candidate_type", id_type_name(c->identity->type)));
+    ADD(f, LOG_BYTES("candidate", span_of(c->identity->data, c->identity->n)));
+    ADD(f, LOG_STR("candidate_tunnel", c->tunnel->name));
+    ADD(f, LOG_STR("hint", c->hint));
+}
+
+/* For people, in the tunnel's status. */
+static void remember(struct ike_turn *t, struct ike_tunnel *tunnel, const struct ike_report *r)
+{
+    const struct {
+        const char *before, *text;
+    } PARTS[] = {
+        {"", r->reason}, {"; offered ", r->offered}, {"; nearest ", r->nearest}, {"; differs in ", r->differs}};
+    char *text = tunnel->failure.text;
+    size_t at = 0, n = sizeof tunnel->failure.text;
+    for (size_t i = 0; i < ARRAY_LEN(PARTS) && at < n; i++)
+        if (PARTS[i].text)
+            at += (size_t)snprintf(text + at, n - at, "%s%s", PARTS[i].before, PARTS[i].text);
+    tunnel->failure.at = t->now;
+}
+
 void ike_event_failed(struct ike_turn *t, const struct ike_report *r)
 {
     struct fields f = {.n = 0};
     struct ike_tunnel *tunnel = r->tunnel ? r->tunnel : guess_tunnel(t->ike, r->path);
 
     ike_count_add(t->ike, r->count);
-    ADD(&f, LOG_HEX("trace", spi_octets(f.spi_i, r->spi_i)));
-    if (r->spi_r)
-        ADD(&f, LOG_HEX("spi_r", spi_octets(f.spi_r, r->spi_r)));
+    ADD(&f, LOG_HEX("trace", spi_octets(f.spi_i, r->sa ? r->sa->spi_i : r->spi_i)));
+    if (r->sa)
+        ADD(&f, LOG_HEX("spi_r", spi_octets(f.spi_r, r->sa->spi_r)));
     ADD(&f, LOG_ENDPOINT("peer", r->path->remote));
     ADD(&f, LOG_ENDPOINT("local", r->path->local));
     if (tunnel) {
@@ -78,19 +119,19 @@ void ike_event_failed(struct ike_turn *t, const struct ike_report *r)
     ADD(&f, LOG_STR("class", ike_count_name(r->count)));
     if (r->identity)
         add_identity(&f, r->identity->type, r->identity->data);
+    if (r->candidate)
+        add_candidate(&f, r->candidate);
     if (r->offered)
         ADD(&f, LOG_STR("offered", r->offered));
     if (r->nearest)
         ADD(&f, LOG_STR("nearest", r->nearest));
-    if (r->created)
-        ADD(&f, LOG_U64("after_ms", (t->now - r->created) / NS_PER_MS));
+    if (r->differs)
+        ADD(&f, LOG_STR("differs", r->differs));
+    if (r->sa)
+        add_progress(&f, t->now, r->sa);
     log_event(t->ike->log, t->now, LOG_LEVEL_WARN, "ike.handshake_failed", f.v, f.n);
-
-    if (tunnel) {
-        tunnel->failure.at = t->now;
-        snprintf(tunnel->failure.text, sizeof tunnel->failure.text, "%s%s%s", r->reason, r->offered ? "; offered " : "",
-                 r->offered ? r->offered : "");
-    }
+    if (tunnel)
+        remember(t, tunnel, r);
 }
 
 void ike_event_established(struct ike_turn *t, const struct ike_sa *sa, const struct ike_child *child)
@@ -105,14 +146,13 @@ void ike_event_established(struct ike_turn *t, const struct ike_sa *sa, const st
     add_identity(&f, sa->peer.type, span_of(sa->peer.data, sa->peer.n));
     ADD(&f, LOG_STR("suite", ike_suite_text(&sa->suite, ike_suite)));
     ADD(&f, LOG_BOOL("pq", ike_sa_is_pq(sa)));
-    ADD(&f, LOG_BOOL("nat", sa->nat_peer || sa->nat_local));
     if (child) {
         ADD(&f, LOG_STR("esp_suite", ike_suite_text(&child->suite, esp_suite)));
         ADD(&f, LOG_U64("spi_in", child->spi_in));
         ADD(&f, LOG_U64("spi_out", child->spi_out));
     }
     ADD(&f, LOG_BOOL("child", child != NULL));
-    ADD(&f, LOG_U64("after_ms", (t->now - sa->created) / NS_PER_MS));
+    add_progress(&f, t->now, sa);
     log_event(t->ike->log, t->now, LOG_LEVEL_INFO, "ike.established", f.v, f.n);
 }
 
@@ -140,6 +180,8 @@ void ike_event_create_failed(struct ike_turn *t, const struct ike_create_report 
         ADD(&f, LOG_STR("offered", r->offered));
     if (r->nearest)
         ADD(&f, LOG_STR("nearest", r->nearest));
+    if (r->differs)
+        ADD(&f, LOG_STR("differs", r->differs));
     log_event(t->ike->log, t->now, LOG_LEVEL_WARN, rekey ? "ike.rekey_failed" : "ike.child_failed", f.v, f.n);
 }
 

@@ -3,17 +3,19 @@
 #ifndef ADIT_IKE_EVENT_H
 #define ADIT_IKE_EVENT_H
 
-#include "engine.h"
+#include "explain.h"
 
 struct ike_report { /* why a handshake failed; NULL and empty fields are left out */
     enum ike_count count;
-    const char *reason;            /* a literal, a sentence for an operator */
-    const char *offered, *nearest; /* suites or selectors as text */
-    const struct ike_id *identity; /* as received */
-    struct ike_tunnel *tunnel;     /* NULL: guessed from the peer's address */
+    const char *reason;                    /* a literal, a sentence for an operator */
+    const char *offered, *nearest;         /* suites, selectors or addresses as text */
+    const char *differs;                   /* in what these two */
+    const struct ike_id *identity;         /* as received */
+    const struct ike_candidate *candidate; /* whom the peer may have meant */
+    struct ike_tunnel *tunnel;             /* NULL: guessed from the peer's address */
     const struct path *path;
-    uint64_t spi_i, spi_r;
-    uint64_t created; /* when the handshake began; 0: with this message */
+    const struct ike_sa *sa; /* NULL: there is none yet, then */
+    uint64_t spi_i;
 };
 void ike_event_failed(struct ike_turn *t, const struct ike_report *r);
 void ike_event_established(struct ike_turn *t, const struct ike_sa *sa, const struct ike_child *child);
@@ -26,7 +28,7 @@ struct ike_create_report { /* why a CREATE_CHILD_SA came to nothing */
     bool ours;
     uint32_t old; /* REKEY_CHILD: our inbound SPI; 0: unknown */
     enum ike_count count;
-    const char *reason, *offered, *nearest; /* as above */
+    const char *reason, *offered, *nearest, *differs; /* as above */
 };
 void ike_event_create_failed(struct ike_turn *t, const struct ike_create_report *r);
 struct ike_create;

@@ -52,9 +52,7 @@ static void refused_by_peer(struct ike_inbound *x)
         .reason = "the peer refused our AUTH: it expects another PSK or another identity of ours",
         .tunnel = x->sa->tunnel,
         .path = &x->path,
-        .spi_i = x->sa->spi_i,
-        .spi_r = x->sa->spi_r,
-        .created = x->sa->created,
+        .sa = x->sa,
     };
     ike_event_failed(x->turn, &report);
 }

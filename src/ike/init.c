@@ -25,14 +25,16 @@ static struct ike_offer_rule offer_rule(const struct ike *ike, const struct init
 
 static void fail(struct ike_inbound *x, const struct init *in, enum ike_count count, const char *reason)
 {
-    char offered[IKE_OFFER_TEXT], nearest_text[IKE_SUITE_TEXT];
-    struct suite nearest;
+    char offered[IKE_OFFER_TEXT];
+    struct ike_nearest nearest;
     const struct ike_offer_rule rule = offer_rule(x->turn->ike, in);
+    ike_proposal_nearest(&rule, in->sa, &nearest);
     const struct ike_report report = {
         .count = count,
         .reason = reason,
         .offered = ike_offer_text(in->sa, offered),
-        .nearest = ike_proposal_nearest(&rule, in->sa, &nearest) ? ike_suite_text(&nearest, nearest_text) : NULL,
+        .nearest = nearest.text,
+        .differs = nearest.differs,
         .path = &x->path,
         .spi_i = x->header.spi_i,
     };

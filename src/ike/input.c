@@ -164,9 +164,7 @@ enum ike_outcome ike_refuse_syntax(struct ike_inbound *x, const char *why)
             .count = IKE_COUNT_DROP_SYNTAX,
             .reason = why,
             .path = &x->path,
-            .spi_i = x->sa->spi_i,
-            .spi_r = x->sa->spi_r,
-            .created = x->sa->created,
+            .sa = x->sa,
         };
         ike_event_failed(x->turn, &report);
     } else {

@@ -9,9 +9,7 @@ static enum ike_outcome fail(struct ike_inbound *x, const char *reason)
         .count = IKE_COUNT_FAIL_KE,
         .reason = reason,
         .path = &x->path,
-        .spi_i = x->sa->spi_i,
-        .spi_r = x->sa->spi_r,
-        .created = x->sa->created,
+        .sa = x->sa,
     };
     ike_event_failed(x->turn, &report);
     ike_reply_notify(x, N_INVALID_SYNTAX, span_of(NULL, 0));
@@ -60,6 +58,7 @@ static enum rc next_keys(struct ike_inbound *x, struct span shared, struct ike_s
 static void commit(struct ike_inbound *x)
 {
     x->sa->addke_done++;
+    x->sa->keyed = x->turn->now;
 }
 
 enum ike_outcome ike_intermediate_request(struct ike_inbound *x)

@@ -207,7 +207,15 @@ static void put(struct ike_choice *c, uint8_t type, uint16_t id, uint16_t bits)
 }
 
 /* What keeps an offer from being taken, one bit each. */
-enum fault { FAULT_CIPHER = 1, FAULT_PRF = 2, FAULT_KE = 4, FAULT_ADDKE = 8, FAULT_ESN = 16, FAULT_FOREIGN = 32 };
+enum fault {
+    FAULT_CIPHER = 1,
+    FAULT_PRF = 2,
+    FAULT_KE = 4,
+    FAULT_ADDKE = 8,
+    FAULT_ESN = 16,
+    FAULT_FOREIGN = 32,
+    FAULT_PROTOCOL = 64
+};
 
 static unsigned judge(const struct ike_offer_rule *rule, const struct offer *o, struct ike_choice *ret)
 {
@@ -286,35 +294,6 @@ enum rc ike_proposal_choose(const struct ike_offer_rule *rule, struct span body,
         return RC_ABSENT;
     *ret = first;
     return RC_OK;
-}
-
-bool ike_proposal_nearest(const struct ike_offer_rule *rule, struct span body, struct suite *ret)
-{
-    const struct proposal_policy *p = rule->policy;
-    struct rd sa = rd_of(body);
-    struct offer o;
-    struct ike_choice c;
-    int best = INT32_MAX;
-    while (next_offer(rule, &sa, &o)) {
-        unsigned faults = judge(rule, &o, &c);
-        int n = __builtin_popcount(faults) + (fits(rule, &o) ? 0 : 8);
-        if (n >= best)
-            continue;
-        best = n;
-        *ret = c.suite;
-        if (faults & FAULT_CIPHER && p->n_encr) {
-            ret->encr = p->encr[0].encr;
-            ret->encr_bits = p->encr[0].bits;
-            ret->integ = ret->encr == ENCR_AES_GCM_16 || !p->n_integ ? INTEG_NONE : p->integ[0];
-        }
-        if (faults & FAULT_PRF && p->n_prf)
-            ret->prf = p->prf[0];
-        if (faults & FAULT_KE)
-            ret->ke = rule->ke == KE_RULE_REQUIRED && p->n_ke ? p->ke[0] : KE_NONE;
-        if (faults & FAULT_ADDKE)
-            ret->addke[0] = rule->addke && p->n_addke ? p->addke[0] : KE_NONE;
-    }
-    return best != INT32_MAX;
 }
 
 /* ---- text */
@@ -400,4 +379,57 @@ const char *ike_offer_text(struct span body, char ret[IKE_OFFER_TEXT])
         separator = "; ";
     }
     return ret;
+}
+
+/* ---- what would have been accepted */
+
+static void correct(const struct ike_offer_rule *rule, unsigned faults, struct suite *s)
+{
+    const struct proposal_policy *p = rule->policy;
+    if (faults & FAULT_CIPHER && p->n_encr) {
+        s->encr = p->encr[0].encr;
+        s->encr_bits = p->encr[0].bits;
+        s->integ = s->encr == ENCR_AES_GCM_16 || !p->n_integ ? INTEG_NONE : p->integ[0];
+    }
+    if (faults & FAULT_PRF && p->n_prf)
+        s->prf = p->prf[0];
+    if (faults & FAULT_KE)
+        s->ke = rule->ke == KE_RULE_REQUIRED && p->n_ke ? p->ke[0] : KE_NONE;
+    if (faults & FAULT_ADDKE)
+        s->addke[0] = rule->addke && p->n_addke ? p->addke[0] : KE_NONE;
+}
+
+static int weight(unsigned faults)
+{
+    int n = faults & FAULT_PROTOCOL ? 8 : 0;
+    for (; faults; faults &= faults - 1)
+        n++;
+    return n;
+}
+
+void ike_proposal_nearest(const struct ike_offer_rule *rule, struct span body, struct ike_nearest *ret)
+{
+    static const char *const PARTS[] = {"encryption or integrity", "PRF",     "key exchange", "additional key exchange",
+                                        "sequence numbers",        "unknown", "protocol"};
+    struct rd sa = rd_of(body);
+    struct offer o;
+    struct ike_choice c;
+    struct suite nearest = {0};
+    unsigned best = 0;
+    bool any = false;
+    while (next_offer(rule, &sa, &o)) {
+        unsigned faults = judge(rule, &o, &c) | (fits(rule, &o) ? 0 : FAULT_PROTOCOL);
+        if (any && weight(best) <= weight(faults))
+            continue;
+        best = faults;
+        nearest = c.suite;
+        correct(rule, faults, &nearest);
+        any = true;
+    }
+    ret->parts[0] = '\0';
+    for (size_t i = 0; i < ARRAY_LEN(PARTS); i++)
+        if (best >> i & 1)
+            append(ret->parts, sizeof ret->parts, ret->parts[0] ? ", " : "", PARTS[i]);
+    ret->text = any ? ike_suite_text(&nearest, ret->suite) : NULL;
+    ret->differs = any ? ret->parts : NULL;
 }

@@ -38,12 +38,18 @@ enum rc ike_proposal_choose(const struct ike_offer_rule *rule, struct span body,
 void ike_proposal_restrict(const struct proposal_policy *wide, const struct proposal_policy *narrow,
                            struct proposal_policy *ret);
 bool ike_proposal_allows(const struct proposal_policy *narrow, const struct suite *s);
-/* Of the proposals refused the one with the fewest faults, with ours in the place of what was wrong; false: no proposal. */
-bool ike_proposal_nearest(const struct ike_offer_rule *rule, struct span body, struct suite *ret);
 
 /* "AES_GCM_16_256/PRF_HMAC_SHA2_384/ECP_384/ADDKE1_ML_KEM_768"; always terminated */
 #define IKE_SUITE_TEXT 224
 #define IKE_OFFER_TEXT 512
+#define IKE_DIFFERS_TEXT 128
+/* Of the proposals refused the one with the fewest faults, as text, with ours in the place of what was wrong, and what that was:
+ * "key exchange, PRF". Both NULL: there was no proposal. They live in the struct. */
+struct ike_nearest {
+    const char *text, *differs;
+    char suite[IKE_SUITE_TEXT], parts[IKE_DIFFERS_TEXT];
+};
+void ike_proposal_nearest(const struct ike_offer_rule *rule, struct span body, struct ike_nearest *ret);
 const char *ike_suite_text(const struct suite *s, char ret[IKE_SUITE_TEXT]);
 /* Proposals apart by "; ", types by "/", alternatives by "+"; ends in "..." when it does not fit. */
 const char *ike_offer_text(struct span body, char ret[IKE_OFFER_TEXT]);

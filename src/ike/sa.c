@@ -396,17 +396,14 @@ void ike_sa_free(struct ike *ike, struct ike_sa *sa)
 
 static void time_out(struct ike_turn *t, struct ike_sa *sa)
 {
-    const struct ike_queue *q = sa->queue[0];
     const char *reason = sa->state == IKE_STATE_AWAITING_AUTH ? "no IKE_AUTH came" : "no IKE_INTERMEDIATE came";
-    if (q && q->f.total)
+    if (sa->fragments_total)
         reason = "fragments of the peer's message were lost";
     const struct ike_report report = {
         .count = IKE_COUNT_FAIL_TIMEOUT,
         .reason = reason,
         .path = &sa->path,
-        .spi_i = sa->spi_i,
-        .spi_r = sa->spi_r,
-        .created = sa->created,
+        .sa = sa,
     };
     ike_event_failed(t, &report);
     ike_sa_free(t->ike, sa);

@@ -205,3 +205,15 @@ const char *ike_selector_text(struct span peer_remote, struct span peer_local, c
     snprintf(ret, IKE_TS_TEXT, "%s === %s", remote, local);
     return ret;
 }
+
+const char *ike_selector_policy_text(const struct ike_ts_policy *policy, char ret[IKE_TS_TEXT])
+{
+    char remote[2 * ADDR_TEXT] = "none", local[2 * ADDR_TEXT] = "none", first[ADDR_TEXT], last[ADDR_TEXT];
+    const struct ts *r = policy->remote, *l = policy->local;
+    if (policy->n_remote)
+        snprintf(remote, sizeof remote, "%s-%s", addr_text(&r->first, first), addr_text(&r->last, last));
+    if (policy->n_local)
+        snprintf(local, sizeof local, "%s-%s", addr_text(&l->first, first), addr_text(&l->last, last));
+    snprintf(ret, IKE_TS_TEXT, "%s === %s", remote, local);
+    return ret;
+}

@@ -26,6 +26,7 @@ enum rc ike_selector_rekey(const struct ike_ts_policy *policy, struct span peer_
 struct ike_ts ike_selector_wire(const struct ts *ts);
 /* The first selector of each side, for logs: "10.0.0.0-10.0.0.255 === 0.0.0.0-255.255.255.255" */
 #define IKE_TS_TEXT 224
+const char *ike_selector_policy_text(const struct ike_ts_policy *policy, char ret[IKE_TS_TEXT]); /* what is allowed */
 const char *ike_selector_text(struct span peer_remote, struct span peer_local, char ret[IKE_TS_TEXT]);
 
 #endif

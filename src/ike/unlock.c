@@ -126,8 +126,11 @@ static bool collect(struct ike_inbound *x, const struct sealed *s, struct span t
     }
     if (q->f.have == 1) /* armed already: moving it cannot fail */
         (void)ike_timer_set(ike, &q->timer, x->turn->now + ike->policy.fragment_timeout);
+    x->sa->fragments_have = q->f.have;
+    x->sa->fragments_total = q->f.total;
     if (!ike_fragment_complete(&q->f))
         return false;
+    x->sa->fragments_have = x->sa->fragments_total = 0;
 
     struct wr w = wr_of(ike->joined, IKE_REASSEMBLED_MAX);
     ike_fragment_join(&q->f, &w);
