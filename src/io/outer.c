@@ -170,8 +170,10 @@ static enum rc socket_open(struct io_outer *o, struct outer_socket *s, struct io
         rc = bind_port(fd, s->family, port, ret_error);
     if (rc == RC_OK) {
         s->df = OUTER_DF_UNSET;
+        s->tos = s->ttl = -1;
         s->apart = false;
         s->run_length = 1;
+        s->batch = PKT_BATCH;
         s->watch = (struct io_watch){
             .fd = fd, .events = IO_READ, .urgent = kinds[s->kind].urgent, .ready = outer_socket_ready, .ctx = s};
         rc = io_loop_watch(o->loop, &s->watch, ret_error);

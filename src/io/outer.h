@@ -29,9 +29,11 @@ struct outer_socket {
     enum outer_kind kind;
     unsigned family;  /* OUTER_V4, OUTER_V6 */
     enum outer_df df; /* as the socket's option stands */
+    int tos, ttl;     /* the same; -1: unknown */
     bool apart;       /* the device cannot segment: no runs */
     /* Of the latest coalesced datagrams (UDP_GRO); the next ones most likely look the same. */
     uint32_t run_size, run_length; /* octets of a segment; segments */
+    uint32_t batch;                /* messages to make room for: what the latest calls brought, and more */
 };
 
 union outer_sockaddr {

@@ -9,6 +9,7 @@
 
 #define IPV4_HEADER_MIN 20
 #define MARKER 4
+#define LEAST_MESSAGES 8 /* messages; to prepare many more than come is most of the work of a small batch */
 
 struct batch { /* what one recvmmsg() fills */
     struct mmsghdr m[PKT_BATCH];
@@ -54,12 +55,13 @@ static bool prepare_message(struct io_outer *o, struct batch *b, size_t i)
         iov[k] = (struct iovec){.iov_base = (*slot)->data - b->front, .iov_len = b->size};
     }
     iov[b->slots] = (struct iovec){.iov_base = o->receiver.spill + i * PKT_LARGE, .iov_len = PKT_LARGE};
-    b->m[i] = (struct mmsghdr){.msg_hdr = {.msg_name = &b->from[i],
-                                           .msg_namelen = sizeof b->from[i],
-                                           .msg_iov = iov,
-                                           .msg_iovlen = b->slots + 1,
-                                           .msg_control = b->control[i],
-                                           .msg_controllen = OUTER_CONTROL_MAX}};
+    b->m[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = iov, .msg_iovlen = b->slots + 1}};
+    if (b->front == 0) { /* else the IP header says it all */
+        b->m[i].msg_hdr.msg_name = &b->from[i];
+        b->m[i].msg_hdr.msg_namelen = sizeof b->from[i];
+        b->m[i].msg_hdr.msg_control = b->control[i];
+        b->m[i].msg_hdr.msg_controllen = OUTER_CONTROL_MAX;
+    }
     return true;
 }
 
@@ -75,7 +77,7 @@ static void prepare(struct io_outer *o, const struct outer_socket *s, struct bat
     b->n_bulk = 0;
     b->run_length = 1;
     b->run_size = 0;
-    size_t most = run ? OUTER_SLOTS / b->slots : PKT_BATCH;
+    size_t most = run ? OUTER_SLOTS / b->slots : s->batch;
     for (b->n = 0; b->n < most && prepare_message(o, b, b->n); b->n++)
         ;
 }
@@ -327,6 +329,8 @@ void outer_socket_ready(void *ctx, unsigned events)
             o->counts[IO_OUTER_COUNT_RECEIVE_ERROR]++;
         return;
     }
+    uint32_t twice = 2 * (uint32_t)got;
+    s->batch = twice < LEAST_MESSAGES ? LEAST_MESSAGES : twice > PKT_BATCH ? PKT_BATCH : twice;
     for (size_t i = 0; i < (size_t)got; i++)
         take(s, &b, i);
     flush(o, &b);

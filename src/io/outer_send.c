@@ -18,6 +18,7 @@ struct message { /* what the kernel needs to know of one datagram, or run of the
 static void add_control(struct msghdr *h, int level, int type, const void *value, size_t n)
 {
     struct cmsghdr *c = (void *)((uint8_t *)h->msg_control + h->msg_controllen);
+    memset(c, 0, CMSG_SPACE(n)); /* padding included: the kernel copies all of it */
     c->cmsg_level = level;
     c->cmsg_type = type;
     c->cmsg_len = CMSG_LEN(n);
@@ -25,14 +26,16 @@ static void add_control(struct msghdr *h, int level, int type, const void *value
     h->msg_controllen += CMSG_SPACE(n);
 }
 
-static void fill_header(struct msghdr *h, struct message *m, struct iovec *iov, const struct pkt_outer *outer,
-                        uint16_t port)
+/* Traffic class and TTL are told only where they are not the socket's own: a control message that holds an IPv4 source alone is
+ * short enough for the kernel to need no memory of its own for it, for every single packet. */
+static void fill_header(const struct outer_socket *s, struct msghdr *h, struct message *m, struct iovec *iov,
+                        const struct pkt_outer *outer, uint16_t port)
 {
     int tos = outer->tos, ttl = outer->ttl ? outer->ttl : TTL_DEFAULT;
+    bool v4 = outer->dst.family == 4;
     memset(&m->to, 0, sizeof m->to);
-    memset(m->control, 0, sizeof m->control);
     *h = (struct msghdr){.msg_name = &m->to, .msg_iov = iov, .msg_iovlen = 1, .msg_control = m->control};
-    if (outer->dst.family == 4) {
+    if (v4) {
         struct in_pktinfo info = {0};
         memcpy(&info.ipi_spec_dst, outer->src.b, 4);
         m->to.v4.sin_family = AF_INET;
@@ -40,8 +43,6 @@ static void fill_header(struct msghdr *h, struct message *m, struct iovec *iov, 
         memcpy(&m->to.v4.sin_addr, outer->dst.b, 4);
         h->msg_namelen = sizeof m->to.v4;
         add_control(h, IPPROTO_IP, IP_PKTINFO, &info, sizeof info);
-        add_control(h, IPPROTO_IP, IP_TOS, &tos, sizeof tos);
-        add_control(h, IPPROTO_IP, IP_TTL, &ttl, sizeof ttl);
     } else {
         struct in6_pktinfo info = {0};
         memcpy(&info.ipi6_addr, outer->src.b, 16);
@@ -50,9 +51,11 @@ static void fill_header(struct msghdr *h, struct message *m, struct iovec *iov, 
         memcpy(&m->to.v6.sin6_addr, outer->dst.b, 16);
         h->msg_namelen = sizeof m->to.v6;
         add_control(h, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
-        add_control(h, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof tos);
-        add_control(h, IPPROTO_IPV6, IPV6_HOPLIMIT, &ttl, sizeof ttl);
     }
+    if (tos != s->tos)
+        add_control(h, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS, &tos, sizeof tos);
+    if (ttl != s->ttl)
+        add_control(h, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TTL : IPV6_HOPLIMIT, &ttl, sizeof ttl);
 }
 
 void outer_count_refusal(struct io_outer *o, int error)
@@ -73,6 +76,21 @@ void outer_count_refusal(struct io_outer *o, int error)
     case EACCES: o->counts[IO_OUTER_COUNT_SEND_REFUSED]++; break;
     default: o->counts[IO_OUTER_COUNT_SEND_ERROR]++; break;
     }
+}
+
+static void set_option(struct outer_socket *s, int v4, int v6, int *has, int wanted)
+{
+    bool is_v4 = s->family == OUTER_V4;
+    if (*has != wanted &&
+        setsockopt(s->watch.fd, is_v4 ? IPPROTO_IP : IPPROTO_IPV6, is_v4 ? v4 : v6, &wanted, sizeof wanted) == 0)
+        *has = wanted;
+}
+
+/* What most packets of a group have in common is made the socket's own. */
+static void adopt(struct outer_socket *s, const struct pkt_outer *outer)
+{
+    set_option(s, IP_TOS, IPV6_TCLASS, &s->tos, outer->tos);
+    set_option(s, IP_TTL, IPV6_UNICAST_HOPS, &s->ttl, outer->ttl ? outer->ttl : TTL_DEFAULT);
 }
 
 /* The packet's DF bit is a property of the socket; see enum outer_df. */
@@ -171,7 +189,7 @@ static size_t send_list(struct io_outer *o, struct outer_socket *s, struct pkt *
         size_t count = 0;
         for (size_t i = outcome.done; i < n; i += packets[count++]) {
             struct msghdr *h = &m[count].msg_hdr;
-            fill_header(h, &messages[count], &iov[i], &v[i]->outer, s->kind == OUTER_NATT ? v[i]->outer.dport : 0);
+            fill_header(s, h, &messages[count], &iov[i], &v[i]->outer, s->kind == OUTER_NATT ? v[i]->outer.dport : 0);
             packets[count] = outcome.apart ? 1 : run_length(v + i, n - i);
             for (size_t k = i; k < i + packets[count]; k++)
                 iov[k] = (struct iovec){.iov_base = v[k]->data, .iov_len = v[k]->len};
@@ -201,6 +219,7 @@ static size_t send_group(struct io_outer *o, struct pkt *const *v, const uint8_t
     if (count == 0)
         return past;
     set_df(s, which & 1);
+    adopt(s, &list[0]->outer);
     return past + send_list(o, s, list, count);
 }
 
@@ -246,7 +265,7 @@ void io_outer_send_datagram(struct io_outer *o, const struct path *path, bool ma
     if (marker)
         iov[pieces++] = (struct iovec){.iov_base = (void *)zeros, .iov_len = sizeof zeros};
     iov[pieces++] = (struct iovec){.iov_base = (void *)datagram.p, .iov_len = datagram.n};
-    fill_header(&m.msg_hdr, &message, iov, &outer, path->remote.port);
+    fill_header(s, &m.msg_hdr, &message, iov, &outer, path->remote.port);
     m.msg_hdr.msg_iovlen = pieces;
     set_df(s, false);
     send_messages(o, s, &m, &packets, 1, &outcome);

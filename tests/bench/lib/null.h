@@ -1,5 +1,6 @@
-/* null: what a tunnel costs without being one. The same sockets, TUN, batches, split and coalescing as dp; in place of ESP a copy of
- * each packet with room for its header and trailer, in place of GRE its header; no look-up, no window, no counters. One peer.
+/* null: what a tunnel costs without being one. The same sockets, TUN, batches, splitting and coalescing as dp; in place of ESP room
+ * for its header and trailer and, of a whole packet, a copy; in place of GRE its header; no look-up, no window, no counters. One
+ * peer.
  */
 #ifndef ADIT_BENCH_NULL_H
 #define ADIT_BENCH_NULL_H
