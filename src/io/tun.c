@@ -72,12 +72,13 @@ static enum rc open_descriptors(struct io_helper *helper, const struct io_tun_co
 #endif
 #define TCP_OFFLOADS (TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN)
 #define OFFERS 3
-static const struct {
+static const struct tun_offer {
     unsigned flags;
     const char *name;
-} offers[OFFERS] = {{TCP_OFFLOADS | TUN_F_USO4 | TUN_F_USO6, "csum tso4 tso6 uso4 uso6"},
-                    {TCP_OFFLOADS, "csum tso4 tso6"},
-                    {0, "none"}};
+    uint8_t super;
+} offers[OFFERS] = {{TCP_OFFLOADS | TUN_F_USO4 | TUN_F_USO6, "csum tso4 tso6 uso4 uso6", IO_SUPER_TCP | IO_SUPER_UDP},
+                    {TCP_OFFLOADS, "csum tso4 tso6", IO_SUPER_TCP},
+                    {0, "none", 0}};
 
 static enum rc negotiate(struct io_tun *tun, struct io_error *ret_error)
 {
@@ -87,7 +88,7 @@ static enum rc negotiate(struct io_tun *tun, struct io_error *ret_error)
     tun->has_header = true;
     for (size_t i = 0; i < OFFERS; i++)
         if (ioctl(fd, TUNSETOFFLOAD, (unsigned long)offers[i].flags) == 0) {
-            tun->offloads = offers[i].name;
+            tun->offer = &offers[i];
             return RC_OK;
         }
     return tun_fail(tun, errno, "offloads", ret_error);
@@ -101,7 +102,7 @@ enum rc io_tun_open(struct io_helper *helper, const struct io_tun_config *config
         return io_fail(ret_error, RC_NOMEM, "out of memory for device %s", config->device);
     tun->descriptors.netlink = tun->netlink.fd = -1;
     tun->account = config->account;
-    tun->offloads = offers[OFFERS - 1].name;
+    tun->offer = &offers[OFFERS - 1];
     enum rc rc = open_descriptors(helper, config, tun, ret_error);
     if (rc == RC_OK && config->offload)
         rc = negotiate(tun, ret_error);
@@ -141,7 +142,12 @@ int io_tun_fd(const struct io_tun *tun, unsigned queue)
 
 const char *io_tun_offloads(const struct io_tun *tun)
 {
-    return tun->offloads;
+    return tun->offer->name;
+}
+
+uint8_t io_tun_super(const struct io_tun *tun)
+{
+    return tun->offer->super;
 }
 
 void io_tun_counts(const struct io_tun *tun, struct io_tun_counts *ret)

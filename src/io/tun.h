@@ -16,8 +16,8 @@ struct io_tun {
     char netns[NETNS_PATH_MAX]; /* file of the namespace; empty: the daemon's own */
     dev_t netns_dev;            /* what that file was when we opened it */
     ino_t netns_ino;
-    bool has_header;      /* struct virtio_net_hdr in front of each packet */
-    const char *offloads; /* what the kernel agreed to */
+    bool has_header;               /* struct virtio_net_hdr in front of each packet */
+    const struct tun_offer *offer; /* what the kernel agreed to */
     struct io_tun_counts counts;
 };
 
