@@ -271,7 +271,7 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
     X(pq, PQ, 0, 0, "prefer", ACTIVE, "Post-quantum key exchange: require, prefer or off")                          \
     X(ike, TUNNEL_IKE, 0, 0, NULL, ACTIVE, "What of ike.proposal this tunnel's IKE SAs may use")                    \
     X(esp, TUNNEL_ESP, 0, 0, NULL, ACTIVE, "What of ike.child_proposal its Child SAs may use")                      \
-    X(allow_null_cipher, BOOL, 0, 0, "false", LATER, "Accept ESP without encryption")                               \
+    X(allow_null_cipher, BOOL, 0, 0, "false", ACTIVE, "Accept ESP without encryption")                              \
     X(replay_protection, BOOL, 0, 0, NULL, ACTIVE, "Anti-replay window; default: true without a fleet, else false") \
     X(replay_window, UINT, 64, 4096, "1024", ACTIVE, "Packets that the window spans")
 

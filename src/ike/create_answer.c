@@ -103,7 +103,7 @@ static struct ike_offer_rule offer_rule(const struct ike_inbound *x, const struc
                                        .spi_size = 4,
                                        .policy = policy,
                                        .ke = KE_RULE_OPTIONAL,
-                                       .addke = true,
+                                       .addke = sa->tunnel->pq != PQ_OFF || sa->suite.addke[0],
                                        .null_cipher = sa->tunnel->allow_null_cipher};
     }
     /* Peers disagree on which PRF makes SKEYSEED when it changes (RFC 7296 2.18: the old one): it must not. */
@@ -114,7 +114,7 @@ static struct ike_offer_rule offer_rule(const struct ike_inbound *x, const struc
                                    .spi_size = 8,
                                    .policy = policy,
                                    .ke = KE_RULE_REQUIRED,
-                                   .addke = true,
+                                   .addke = sa->tunnel->pq != PQ_OFF || sa->suite.addke[0],
                                    .addke_must = sa->suite.addke[0] || sa->tunnel->pq == PQ_REQUIRE};
 }
 

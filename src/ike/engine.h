@@ -215,7 +215,7 @@ struct ike_identity {
 struct ike_endpoint { /* a local address that terminates a tunnel */
     struct map_node node;
     struct addr addr;
-    uint32_t refs;
+    uint32_t refs, pq; /* tunnels; those without pq: off */
 };
 struct ike_psk {
     struct buf value;
@@ -372,6 +372,7 @@ void ike_tunnel_free(struct ike *ike, struct ike_tunnel *tunnel); /* without SAs
 struct ike_tunnel *ike_tunnel_by_identity(const struct ike *ike, const struct addr *local, uint8_t type,
                                           struct span data);
 bool ike_endpoint_known(const struct ike *ike, const struct addr *local);
+bool ike_endpoint_pq(const struct ike *ike, const struct addr *local); /* not all its tunnels have pq: off */
 /* Which PSK proved an SA, without keeping the PSK. */
 void ike_psk_digest(const struct ike *ike, struct span psk, uint8_t ret[IKE_PSK_DIGEST]);
 

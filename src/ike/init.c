@@ -9,6 +9,7 @@ struct init { /* the request, read */
     struct span sa, nonce;
     struct ike_ke ke;
     bool fragmentation, intermediate, full_transcript;
+    bool pq; /* a tunnel of this endpoint wants it */
     struct ike_choice choice;
 };
 
@@ -19,7 +20,7 @@ static struct ike_offer_rule offer_rule(const struct ike *ike, const struct init
         .spi_size = 0,
         .policy = &ike->policy.ike,
         .ke = KE_RULE_REQUIRED,
-        .addke = in->intermediate, /* RFC 9370 2.2.1: additional exchanges need IKE_INTERMEDIATE from both */
+        .addke = in->intermediate && in->pq, /* RFC 9370 2.2.1: additional exchanges need IKE_INTERMEDIATE from both */
     };
 }
 
@@ -51,6 +52,7 @@ static bool read_request(struct ike_inbound *x, struct init *ret)
         .fragmentation = ike_notify_find(&x->chain, N_IKEV2_FRAGMENTATION_SUPPORTED, &n),
         .intermediate = ike_notify_find(&x->chain, N_INTERMEDIATE_EXCHANGE_SUPPORTED, &n),
         .full_transcript = ike_notify_find(&x->chain, N_IKE_SA_INIT_FULL_TRANSCRIPT_AUTH, &n),
+        .pq = ike_endpoint_pq(x->turn->ike, &x->path.local.addr),
     };
     if (ike_nonce_check(in.nonce) != RC_OK)
         error.what = "nonce not of 16 to 256 octets";

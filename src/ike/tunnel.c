@@ -28,7 +28,14 @@ bool ike_endpoint_known(const struct ike *ike, const struct addr *local)
     return find_endpoint(ike, local) != NULL;
 }
 
-static enum rc hold_endpoint(struct ike *ike, const struct addr *a)
+/* One tunnel that wants it is enough: which one is meant is known only at IKE_AUTH. */
+bool ike_endpoint_pq(const struct ike *ike, const struct addr *local)
+{
+    const struct ike_endpoint *e = find_endpoint(ike, local);
+    return e && e->pq;
+}
+
+static enum rc hold_endpoint(struct ike *ike, const struct addr *a, enum pq_mode pq)
 {
     struct ike_endpoint *e = find_endpoint(ike, a);
     if (!e) {
@@ -40,13 +47,17 @@ static enum rc hold_endpoint(struct ike *ike, const struct addr *a)
         e->addr = *a;
     }
     e->refs++;
+    e->pq += pq != PQ_OFF;
     return RC_OK;
 }
 
-static void release_endpoint(struct ike *ike, const struct addr *a)
+static void release_endpoint(struct ike *ike, const struct addr *a, enum pq_mode pq)
 {
     struct ike_endpoint *e = find_endpoint(ike, a);
-    if (!e || --e->refs)
+    if (!e)
+        return;
+    e->pq -= pq != PQ_OFF;
+    if (--e->refs)
         return;
     map_remove(&ike->endpoints, &e->node);
     free(e);
@@ -129,7 +140,7 @@ static enum rc copy_policy(struct ike *ike, const struct tunnel_policy *p, struc
     for (uint8_t i = 0; i < p->n_ts_remote; i++)
         tunnel->ts_remote[tunnel->n_ts_remote++] = p->ts_remote[i];
 
-    enum rc rc = hold_endpoint(ike, &p->endpoint);
+    enum rc rc = hold_endpoint(ike, &p->endpoint, p->pq);
     if (rc)
         return rc;
     for (uint8_t i = 0; i < p->n_psks && rc == RC_OK; i++) {
@@ -149,7 +160,7 @@ static enum rc copy_policy(struct ike *ike, const struct tunnel_policy *p, struc
     else if (rc == RC_OK)
         rc = RC_NOMEM;
     if (rc)
-        release_endpoint(ike, &p->endpoint);
+        release_endpoint(ike, &p->endpoint, p->pq);
     return rc;
 }
 
@@ -170,7 +181,7 @@ void ike_tunnel_free(struct ike *ike, struct ike_tunnel *tunnel)
 {
     ike->tunnels[tunnel->handle] = NULL;
     drop_policy(ike, tunnel);
-    release_endpoint(ike, &tunnel->endpoint);
+    release_endpoint(ike, &tunnel->endpoint, tunnel->pq);
     free(tunnel);
 }
 

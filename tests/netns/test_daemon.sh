@@ -70,6 +70,10 @@ test_check_refuses_an_endpoint_that_is_not_listed() {
     lab_conf | sed "s/type: gre, endpoint: $LAB_EDGE/type: gre, endpoint: 198.51.100.9/" >"$LAB_DIR/far.yaml"
     contains '--check' "$(checked 1 "$(lab_render "$LAB_DIR/far.yaml")")" '198\.51\.100\.9'
 }
+test_check_refuses_protect_as_long_as_it_does_nothing() {
+    lab_conf | sed 's/type: gre, /type: gre, protect: acme-ipsec, /' >"$LAB_DIR/protect.yaml"
+    contains '--check' "$(checked 1 "$(lab_render "$LAB_DIR/protect.yaml")")" 'protect is not active yet'
+}
 test_check_refuses_a_route_through_an_unknown_tunnel() {
     wrong 'nowhere' routes='      - {prefix: 10.9.0.0/16, tunnel: nowhere}'
 }

@@ -78,6 +78,7 @@ static void make_engine(struct parley *p)
 {
     struct ike_config c = {.crypto = p->crypto, .rng = &p->rng, .log = &p->log};
     ike_policy_default(&c.policy);
+    c.policy.init_rate_per_ip = c.policy.handshakes_per_second = 0; /* what is measured here */
     const struct suite *s = &p->config.ike;
     c.policy.ike = (struct proposal_policy){
         .encr = {{s->encr, s->encr_bits}}, .prf = {s->prf}, .ke = {s->ke}, .n_encr = 1, .n_prf = 1, .n_ke = 1};
