@@ -47,7 +47,7 @@ static void check(const struct core *c)
 {
     assert_int_equal(c->n_out, 1);
     const struct pkt *p = c->out[0];
-    struct ip_view ip;
+    struct ip_view ip = {0};
     if (p->verdict == PKT_DROP) {
         assert_in_range(p->reason, 1, DP_REASON_END - 1);
         return;

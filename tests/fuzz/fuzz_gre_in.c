@@ -13,7 +13,7 @@ static void check(const struct core *c, struct span packet)
 {
     for (size_t i = 0; i < c->n_out; i++) {
         const struct pkt *p = c->out[i];
-        struct ip_view ip;
+        struct ip_view ip = {0};
         if (p->verdict == PKT_DROP) {
             assert_in_range(p->reason, 1, DP_REASON_END - 1);
         } else if (p->verdict == PKT_TO_TUN) {

@@ -35,7 +35,7 @@ static void write_again(uint8_t first, struct span bytes, const struct ike_chain
     assert_int_equal(again.n, bytes.n);
     if (c->n)
         assert_int_equal(ike_write_first(&iw), first);
-    for (size_t i = 0; i < c->n; i++) {
+    for (size_t i = 0; i < c->n && again.p && bytes.p; i++) {
         size_t at = c->v[i].offset;
         bool encrypted = c->v[i].type == PAYLOAD_SK || c->v[i].type == PAYLOAD_SKF; /* NextPayload is that inside */
         if (!encrypted)

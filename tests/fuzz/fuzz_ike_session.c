@@ -69,7 +69,8 @@ static void read_patches(struct run *x)
     if (flags & 0x80)
         x->first = rd_u8(&x->script);
     while (x->n_patches < (flags & 3u) + 1) {
-        struct patch patch = {.at = rd_u16(&x->script), .cut = rd_u8(&x->script)};
+        struct patch patch = {.at = rd_u16(&x->script)};
+        patch.cut = rd_u8(&x->script);
         patch.put = fuzz_part(&x->script, 2048);
         x->patch[x->n_patches++] = patch;
     }

@@ -9,6 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct rd r = rd_of(span_of(data, n));
     uint16_t mss = rd_u16(&r);
+    if (rd_left(&r) == 0)
+        return 0;
     struct span before = fuzz_rest(&r), after = exact_copy(before);
     uint8_t *tcp = (uint8_t *)(uintptr_t)after.p;
     bool changed = wire_tcp_mss_clamp(tcp, after.n, mss);

@@ -14,7 +14,7 @@ static void check(const struct core *c)
     assert_in_range(c->n_out, 1, ARRAY_LEN(c->out));
     for (size_t i = 0; i < c->n_out; i++) {
         const struct pkt *p = c->out[i];
-        struct ip_view ip;
+        struct ip_view ip = {0};
         switch ((enum pkt_verdict)p->verdict) {
         case PKT_DROP: assert_in_range(p->reason, 1, DP_REASON_END - 1); break;
         case PKT_TO_TUN: /* ICMP "too big" */

@@ -68,15 +68,17 @@ static void from_capture(const char *name)
         if (p.protocol != 17 || (natt && rd_u32(&r) != 0) || rd_left(&r) < IKE_HEADER_SIZE)
             continue;
         struct span datagram = rd_rest(&r);
+        struct ike_header h;
+        OK(ike_header_read(datagram, &h));
         if (n++ < 6) {
             struct wr w = begin();
-            wr_u8(&w, datagram.p[18]); /* exchange */
-            wr_u8(&w, datagram.p[19] & IKE_FLAG_RESPONSE ? 1 : 0);
+            wr_u8(&w, h.exchange);
+            wr_u8(&w, h.flags & IKE_FLAG_RESPONSE ? 1 : 0);
             wr_bytes(&w, datagram);
             snprintf(file, sizeof file, "%s-%u", name, n);
             put("ike_message", file, &w);
         }
-        if (!(datagram.p[19] & IKE_FLAG_RESPONSE) && wr_len(&input) + datagram.n < 8192) {
+        if (!(h.flags & IKE_FLAG_RESPONSE) && wr_len(&input) + datagram.n < 8192) {
             wr_u8(&input, natt);
             part(&input, datagram);
         }

@@ -281,6 +281,12 @@ static void test_odd_names_round_trip(void **state)
     }
 }
 
+static void fill(char ret[4096], const char *unit, size_t times)
+{
+    for (size_t i = 0, n = 0; i < times; i++)
+        n += (size_t)snprintf(ret + n, 4096 - n, "%s", unit);
+}
+
 /* The longest texts, of characters that take most room. */
 static void test_long_texts_round_trip(void **state)
 {
@@ -289,10 +295,8 @@ static void test_long_texts_round_trip(void **state)
     for (size_t i = 0; i < ARRAY_LEN(units); i++) {
         char description[4096] = "", path[4096] = "", text[16384];
         size_t octets = units[i][0] == '\\' ? 1 : strlen(units[i]);
-        for (size_t n = 0; n + octets <= 1000; n += octets)
-            strcat(description, units[i]);
-        for (size_t n = 0; n + octets <= 1023; n += octets)
-            strcat(path, units[i]);
+        fill(description, units[i], 1000 / octets);
+        fill(path, units[i], 1023 / octets);
         snprintf(text, sizeof text,
                  "fleet: {directory: \"%s\"}\n" HEAD "      - {name: g, type: gre, endpoint: 198.51.100.2, "
                  "customer_endpoint: 192.0.2.3, description: \"%s\"}\n",

@@ -25,10 +25,8 @@ static void assert_prefix(const struct prefix *p, const char *text)
 static void assert_words(enum type_id type, const struct config_choices *c, const char *text)
 {
     char got[256] = "";
-    for (size_t i = 0; i < c->n; i++) {
-        strcat(got, i ? " " : "");
-        strcat(got, config_types[type].words[c->v[i]].text);
-    }
+    for (size_t i = 0, n = 0; i < c->n; i++)
+        n += (size_t)snprintf(got + n, sizeof got - n, "%s%s", i ? " " : "", config_types[type].words[c->v[i]].text);
     assert_string_equal(got, text);
 }
 

@@ -22,10 +22,8 @@ static void assert_identity(const struct identity *id, enum id_type type, const 
 static void assert_prefixes(const struct prefix *v, size_t n, const char *text)
 {
     char got[1024] = "", one[PREFIX_TEXT];
-    for (size_t i = 0; i < n; i++) {
-        strcat(got, i ? " " : "");
-        strcat(got, prefix_text(&v[i], one));
-    }
+    for (size_t i = 0, at = 0; i < n; i++)
+        at += (size_t)snprintf(got + at, sizeof got - at, "%s%s", i ? " " : "", prefix_text(&v[i], one));
     assert_string_equal(got, text);
 }
 

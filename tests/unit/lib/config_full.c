@@ -1,6 +1,8 @@
 /* config_full: see config_full.h. */
 #include "config_full.h"
 
+#include <stdio.h>
+
 #include "unit.h"
 
 #define NODE_KEY "\"0x00112233445566778899aabbccddeeff00112233445566778899aabbccddee"
@@ -156,11 +158,10 @@ char *text_replaced(const char *text, const char *from, const char *to)
     const char *at = strstr(text, from);
     if (!at)
         fail_msg("no \"%s\" in the text", from);
-    size_t before = (size_t)(at - text);
-    char *p = malloc(strlen(text) + strlen(to) + 1);
-    assert_non_null(p);
-    memcpy(p, text, before);
-    strcpy(p + before, to);
-    strcat(p + before, at + strlen(from));
+    size_t n = strlen(text) + strlen(to) + 1;
+    char *p = malloc(n);
+    if (!p || !at)
+        abort();
+    snprintf(p, n, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
     return p;
 }
