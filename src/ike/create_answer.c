@@ -63,14 +63,20 @@ static bool touches_children(const struct ike_sa *sa)
     return sa->own.errand == ERRAND_DELETE_CHILDREN || (own && own->kind != CREATE_REKEY_IKE);
 }
 
+/* Does it rekey what `c` rekeys? */
+static bool same_rekey(const struct ike_create *c, const struct create *in)
+{
+    uint32_t old = in->old ? in->old->spi_in : 0;
+    return c && c->kind == in->kind && c->kind != CREATE_CHILD && c->old == old;
+}
+
 /* NULL: none. A peer that begins the very same rekey again has given the first up. */
 static const char *collision(struct ike_inbound *x, const struct create *in)
 {
     struct ike_sa *sa = x->sa;
     const struct ike_create *own = sa->own.create, *pending = sa->pending;
     bool ike = in->kind == CREATE_REKEY_IKE;
-    bool same = own && own->kind == in->kind && (ike || (in->old && own->old == in->old->spi_in));
-    if (pending && in->kind != CREATE_CHILD && pending->kind == in->kind && (ike || pending->old == in->old->spi_in)) {
+    if (same_rekey(pending, in)) {
         ike_create_failed(x->turn, pending, IKE_COUNT_FAIL_REKEY, "the peer begins it anew");
         ike_create_free(x->turn->ike, sa->pending);
         pending = NULL;
@@ -85,7 +91,7 @@ static const char *collision(struct ike_inbound *x, const struct create *in)
         return "we are rekeying the IKE SA";
     if (ike && touches_children(sa))
         return "we are rekeying or deleting a child";
-    if (same && own->rounds + (own->link.n > 0)) /* ours is past the nonces: it will be done before this one */
+    if (same_rekey(own, in) && own->link.n) /* ours is past the nonces: it will be done before this one */
         return "our own rekey is nearly done";
     return NULL;
 }
