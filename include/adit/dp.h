@@ -19,9 +19,13 @@ struct dp_config {
     const struct rng *rng;    /* flow-hash seed; outlives dp */
     uint32_t sender_id;       /* 24 bit, RFC 6054: high bits of every GCM IV */
     uint32_t max_tunnels, max_sas, max_routes;
+    uint8_t coalesce; /* DP_COALESCE_*: what every TUN takes as super-packets; see dp_coalesce() */
 };
+enum { DP_COALESCE_TCP = 1, DP_COALESCE_UDP = 2 };
 enum rc dp_new(const struct dp_config *config, struct dp **ret) ADIT_MUST_USE;
 void dp_free(struct dp *dp);
+/* From the next batch on. A super-packet has pkt.offload set and its payload in a chain of packets (pkt.more). */
+void dp_coalesce(struct dp *dp, uint8_t what);
 
 /* ---- control side. Changes are seen by workers after dp_publish(). */
 /* Add, or change in place. RC_UNSUPPORTED: `protect` (GRE inside ESP); RC_RANGE: addresses that do not fit each other;

@@ -10,6 +10,7 @@
 #include "adit/base.h"
 
 #define PKT_BATCH 64
+#define PKT_SUPER_MAX 64       /* packets that one super-packet to a TUN may consist of */
 #define PKT_HEADROOM 128       /* what io leaves free in front of received data */
 #define PKT_TAILROOM 64        /* and behind it: padding, ICV */
 #define PKT_SMALL 2048         /* payload capacity of an ordinary buffer */
@@ -59,6 +60,7 @@ struct pkt {
     uint32_t account; /* from TUN: whose; to TUN: whose */
     struct pkt_outer outer;
     struct pkt_offload offload;
+    struct pkt *more; /* to TUN: a super-packet's payload goes on there; NULL: here it ends */
 };
 
 static inline size_t pkt_headroom(const struct pkt *p)
@@ -75,7 +77,7 @@ struct pkt_pool;
 enum rc pkt_pool_new(size_t n_small, size_t n_large, struct pkt_pool **ret) ADIT_MUST_USE;
 void pkt_pool_free(struct pkt_pool *pool);
 struct pkt *pkt_get(struct pkt_pool *pool, bool large); /* data at PKT_HEADROOM, len 0, fields zero; NULL when empty */
-void pkt_put(struct pkt_pool *pool, struct pkt *p);     /* NULL is fine */
+void pkt_put(struct pkt_pool *pool, struct pkt *p);     /* with all that hangs on it by `more`; NULL is fine */
 size_t pkt_pool_available(const struct pkt_pool *pool, bool large);
 
 /* A list of results in order of output. Owned arrays by the caller; full = the pusher must drop and count. */

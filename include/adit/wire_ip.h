@@ -42,6 +42,8 @@ static inline void store_be64(uint8_t *p, uint64_t v)
 /* One's complement sum of p[0..n), folded to 16 bits and not inverted; `start` is the sum of what stands before, an even number
  * of octets. Over data with a right checksum in it the result is 0xffff. */
 uint16_t wire_sum(const uint8_t *p, size_t n, uint16_t start);
+/* The same of from[0..n), which is copied to `to` on the way. */
+uint16_t wire_sum_copy(uint8_t *to, const uint8_t *from, size_t n);
 static inline uint16_t wire_checksum(const uint8_t *p, size_t n)
 {
     return (uint16_t)~wire_sum(p, n, 0);

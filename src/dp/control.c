@@ -24,6 +24,11 @@ enum rc dp_new(const struct dp_config *config, struct dp **ret)
     return RC_OK;
 }
 
+void dp_coalesce(struct dp *dp, uint8_t what)
+{
+    dp->config.coalesce = what;
+}
+
 void dp_free(struct dp *dp)
 {
     if (!dp)

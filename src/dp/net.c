@@ -111,6 +111,8 @@ static void run(struct batch *b, struct pkt **v, size_t n)
         take(b, v[i]);
     if (b->n_jobs > 0)
         esp_in_finish(b);
+    if (b->coalesce && n > 1)
+        n = coalesce(b, v, n);
     for (size_t i = 0; i < n; i++)
         batch_emit(b, v[i]);
 }

@@ -71,11 +71,13 @@ struct pkt *pkt_get(struct pkt_pool *pool, bool large)
 
 void pkt_put(struct pkt_pool *pool, struct pkt *p)
 {
-    if (!p)
-        return;
-    struct stack *s = p->cap == LARGE_CAP ? &pool->large : &pool->small;
-    if (s->n < s->cap) /* a packet that is put twice must not become a write beyond the stack */
-        s->v[s->n++] = p;
+    for (struct pkt *more; p; p = more) {
+        struct stack *s = p->cap == LARGE_CAP ? &pool->large : &pool->small;
+        more = p->more;
+        p->more = NULL;
+        if (s->n < s->cap) /* a packet that is put twice must not become a write beyond the stack */
+            s->v[s->n++] = p;
+    }
 }
 
 size_t pkt_pool_available(const struct pkt_pool *pool, bool large)

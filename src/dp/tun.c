@@ -29,11 +29,11 @@ void out_add(struct batch *b, const struct job *j)
 }
 
 /* Finish a checksum the kernel left to us: the field holds the pseudo-header's sum (struct virtio_net_hdr, NEEDS_CSUM). */
-static bool offload_finish(struct pkt *p)
+static bool checksum_finish(struct pkt *p)
 {
     struct pkt_offload *o = &p->offload;
     size_t at = (size_t)o->csum_start + o->csum_offset;
-    if (o->gso != PKT_GSO_NONE || o->gso_size != 0 || at + 2 > p->len || o->csum_offset % 2 != 0)
+    if (o->gso_size != 0 || at + 2 > p->len || o->csum_offset % 2 != 0)
         return false;
     uint16_t sum = wire_checksum(p->data + o->csum_start, p->len - o->csum_start);
     enum { UDP_CHECKSUM = 6 };
@@ -53,13 +53,15 @@ static bool is_loop(const struct in *in, const struct way *way)
 
 static enum dp_reason take(struct pkt *p, struct in *ret)
 {
-    if (UNLIKELY(p->offload.needs_csum || p->offload.gso != PKT_GSO_NONE || p->offload.gso_size != 0) &&
-        !offload_finish(p))
+    bool super = p->offload.gso != PKT_GSO_NONE;
+    if (UNLIKELY(!super && (p->offload.needs_csum || p->offload.gso_size != 0)) && !checksum_finish(p))
         return DP_REASON_OFFLOAD;
     if (p->len > 0 && p->data[0] >> 4 != 4 && p->data[0] >> 4 != 6)
         return DP_REASON_INNER_VERSION;
     if (wire_ip_parse(p->data, p->len, &ret->ip) != RC_OK)
         return DP_REASON_INNER_LENGTH;
+    if (UNLIKELY(super && !super_is_sound(p, &ret->ip)))
+        return DP_REASON_OFFLOAD;
     p->len = ret->ip.len;
     ret->p = p;
     ret->dst = ret->ip.version == 4 ? key4(load_be32(p->data + IP4_DST)) : key6(p->data + IP6_DST);
@@ -93,10 +95,12 @@ static void run(struct batch *b, struct pkt **v, size_t n)
         enum dp_reason reason = way_choose(b, &in[i], &way);
         if (LIKELY(reason == DP_REASON_NONE) && UNLIKELY(is_loop(&in[i], &way)))
             reason = DP_REASON_INNER_LOOP;
-        if (LIKELY(reason == DP_REASON_NONE))
-            way_fit(b, in[i].p, &in[i].ip, &way);
-        else
+        if (UNLIKELY(reason != DP_REASON_NONE))
             refuse(b, in[i].p, way.tun, reason);
+        else if (in[i].p->offload.gso != PKT_GSO_NONE)
+            super_split(b, &in[i], &way);
+        else
+            way_fit(b, in[i].p, &in[i].ip, &way);
     }
     flush(b);
 }

@@ -64,6 +64,7 @@ void batch_begin(struct batch *b, struct dp_worker *w, uint64_t now, struct pkt_
     b->sa_last = NULL;
     b->tun_last = NULL;
     b->any_ours = false;
+    b->coalesce = w->dp->config.coalesce;
     b->n_jobs = b->n_ops = 0;
 }
 

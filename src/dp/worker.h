@@ -55,6 +55,7 @@ struct batch {
     const struct tun *tun_last;
     struct key ours_last; /* the last outer destination found to be ours */
     bool any_ours;
+    uint8_t coalesce; /* DP_COALESCE_* */
     size_t n_jobs, n_ops;
     struct job job[PKT_BATCH];
     struct esp_op op[PKT_BATCH];
@@ -126,6 +127,13 @@ enum dp_reason way_choose(struct batch *b, const struct in *in, struct way *ret)
 /* ---- fit.c */
 /* Make the packet fit its way and hand it on by out_add(), in one piece or several; or refuse it, with an ICMP answer. */
 void way_fit(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct way *way);
+
+/* ---- split.c: super-packets from a TUN */
+bool super_is_sound(const struct pkt *p, const struct ip_view *ip);
+void super_split(struct batch *b, const struct in *in, const struct way *way); /* p is consumed */
+
+/* ---- coalesce.c */
+size_t coalesce(const struct batch *b, struct pkt **v, size_t n); /* how many are left, in order */
 
 /* ---- tun.c */
 void out_add(struct batch *b, const struct job *j);
