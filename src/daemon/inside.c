@@ -248,15 +248,35 @@ static void tun_ready(void *ctx, unsigned events)
         inside_lost(in->daemon, in->account);
 }
 
+/* dp may put packets together that every TUN's kernel takes: TCP where there are offloads at all, UDP from Linux 6.2 on. */
+static void agree_on_super_packets(struct daemon *d)
+{
+    uint8_t what = DP_COALESCE_TCP | DP_COALESCE_UDP;
+    for (uint32_t i = 0; i < d->handles.n_accounts; i++) {
+        const struct io_tun *tun = inside_tun(d, i);
+        const char *offloads = tun ? io_tun_offloads(tun) : "csum tso4 tso6 uso4 uso6";
+        if (!strstr(offloads, "tso4"))
+            what = 0;
+        else if (!strstr(offloads, "uso4"))
+            what &= DP_COALESCE_TCP;
+    }
+    dp_coalesce(d->dp, what);
+}
+
 static enum rc open_tun(struct inside *in, struct io_error *e)
 {
     struct daemon *d = in->daemon;
     const struct config_account *row = config_of(in);
-    struct io_tun_config config = {
-        .netns = row->netns, .create = row->create, .device = row->device, .queues = 1, .account = in->account};
+    struct io_tun_config config = {.netns = row->netns,
+                                   .create = row->create,
+                                   .device = row->device,
+                                   .queues = 1,
+                                   .offload = true,
+                                   .account = in->account};
     enum rc rc = io_tun_open(d->helper, &config, &in->tun, e);
     if (rc != RC_OK)
         return rc;
+    agree_on_super_packets(d);
     in->watch = (struct io_watch){.fd = io_tun_fd(in->tun, 0), .events = IO_READ, .ready = tun_ready, .ctx = in};
     rc = io_loop_watch(d->loop, &in->watch, e);
     if (rc != RC_OK)
