@@ -33,7 +33,7 @@ static const struct {
     [WIRE] = {"wire", "raw", "raw, packet or udp"},
     [SIDE] = {"side", "0", "0 or 1: whose keys are whose"},
     [NULL_MODE] = {"null", "no", "yes: the null forwarder"},
-    [OFFLOAD] = {"offload", "no", "no: one read and one write per packet"},
+    [OFFLOAD] = {"offload", "yes", "no: one read and one write per packet"},
 };
 
 static const struct {
@@ -278,6 +278,8 @@ static void open_all(struct end *e)
         fprintf(stderr, "endpoint: %s\n", io_outer_trouble(e->outer));
         exit(1);
     }
+    dp_coalesce(e->dp, (uint8_t)((io_tun_super(e->tun) & IO_SUPER_TCP ? DP_COALESCE_TCP : 0) |
+                                 (io_tun_super(e->tun) & IO_SUPER_UDP ? DP_COALESCE_UDP : 0)));
     MUST(dp_tunnel_info(e->dp, TUNNEL, &info));
     must_open(io_link_up(e->tun, info.mtu, &error), &error);
     must_open(io_address_add(e->tun, &e->address, 0, &error), &error);

@@ -15,8 +15,9 @@
 enum { TCP_ACK = 0x10, TCP_PSH = 0x08, TCP_FIN = 0x01 };
 
 struct flow { /* of the batch under way: TCP segments that continue each other */
-    struct pkt *p;
+    struct pkt *p, *last;
     uint32_t headers, size, next; /* octets; of a segment; sequence number */
+    uint32_t len, n;              /* octets and segments of all */
 };
 struct null {
     struct pkt_outer outer;
@@ -61,14 +62,16 @@ static void put_out(struct null *n, struct pkt *p, struct pkt_list *ret)
     pkt_push(ret, p);
 }
 
-static void sum_tcp(uint8_t *ip, uint32_t header, uint32_t len)
+/* payload: its sum, where the headers are of an even length */
+static void sum_tcp(uint8_t *ip, uint32_t header, uint32_t headers, uint32_t len, uint16_t payload)
 {
     struct addr src = wire_ip_src(ip), dst = wire_ip_dst(ip);
+    uint32_t pseudo = wire_sum_pseudo(&src, &dst, IP_PROTO_TCP, len - header) + (uint32_t)payload;
     store_be16(ip + 10, 0);
     store_be16(ip + 10, wire_checksum(ip, header));
     store_be16(ip + header + 16, 0);
     store_be16(ip + header + 16,
-               (uint16_t)~wire_sum(ip + header, len - header, wire_sum_pseudo(&src, &dst, IP_PROTO_TCP, len - header)));
+               (uint16_t)~wire_sum(ip + header, headers - header, (uint16_t)((pseudo & 0xffff) + (pseudo >> 16))));
 }
 
 static void split(struct null *n, struct pkt *super, struct pkt_pool *pool, struct pkt_list *ret)
@@ -82,14 +85,14 @@ static void split(struct null *n, struct pkt *super, struct pkt_pool *pool, stru
             break;
         len = super->len - at < size ? super->len - at : size;
         memcpy(p->data, super->data, headers);
-        memcpy(p->data + headers, super->data + at, len);
+        uint16_t sum = wire_sum_copy(p->data + headers, super->data + at, len);
         p->len = headers + len;
         store_be16(p->data + 2, (uint16_t)p->len);
         store_be16(p->data + 4, id);
         store_be32(p->data + header + 4, sequence + at - headers);
         if (at + len < super->len)
             p->data[header + 13] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
-        sum_tcp(p->data, header, p->len);
+        sum_tcp(p->data, header, headers, p->len, sum);
         put_out(n, p, ret);
     }
 }
@@ -126,14 +129,14 @@ void null_from_tun(struct null *n, struct pkt **v, size_t count, struct pkt_pool
 static void finish(struct flow *f)
 {
     struct pkt *p = f->p;
-    if (!f->size || p->len == f->headers + f->size)
-        return; /* alone: as it came */
+    if (f->n == 1)
+        return;
     uint32_t header = (p->data[0] & 15u) * 4;
     struct addr src = wire_ip_src(p->data), dst = wire_ip_dst(p->data);
-    store_be16(p->data + 2, (uint16_t)p->len);
+    store_be16(p->data + 2, (uint16_t)f->len);
     store_be16(p->data + 10, 0);
     store_be16(p->data + 10, wire_checksum(p->data, header));
-    store_be16(p->data + header + 16, wire_sum_pseudo(&src, &dst, IP_PROTO_TCP, p->len - header));
+    store_be16(p->data + header + 16, wire_sum_pseudo(&src, &dst, IP_PROTO_TCP, f->len - header));
     p->offload = (struct pkt_offload){.gso = PKT_GSO_TCP4,
                                       .needs_csum = true,
                                       .gso_size = (uint16_t)f->size,
@@ -153,31 +156,22 @@ static bool same_shape(const struct flow *f, const uint8_t *q, uint32_t headers)
 }
 
 /* True: the packet has become part of one that went before. */
-static bool append(struct null *n, struct pkt *q, uint32_t headers, struct pkt_pool *pool, struct pkt_list *ret)
+static bool append(struct null *n, struct pkt *q, uint32_t headers)
 {
     uint32_t h = (q->data[0] & 15u) * 4, len = q->len - headers;
     for (size_t i = 0; i < n->n_flows; i++) {
         struct flow *f = &n->flow[i];
-        if (f->next != load_be32(q->data + h + 4) || len > f->size || f->p->len + len > IP_MAX ||
-            (f->p->len - f->headers) % f->size != 0 || !same_shape(f, q->data, headers))
+        if (f->next != load_be32(q->data + h + 4) || len > f->size || f->len + len > IP_MAX || f->n == PKT_SUPER_MAX ||
+            (f->len - f->headers) % f->size != 0 || !same_shape(f, q->data, headers))
             continue;
-        if (f->p->cap < PKT_LARGE) {
-            struct pkt *large = pkt_get(pool, true);
-            if (!large)
-                return false;
-            memcpy(large->data, f->p->data, f->p->len);
-            large->len = f->p->len;
-            large->verdict = PKT_TO_TUN;
-            for (size_t k = 0; k < ret->n; k++)
-                if (ret->v[k] == f->p)
-                    ret->v[k] = large;
-            pkt_put(pool, f->p);
-            f->p = large;
-        }
-        memcpy(f->p->data + f->p->len, q->data + headers, len);
-        f->p->len += len;
         f->p->data[h + 13] |= q->data[h + 13];
+        q->data += headers;
+        q->len = len;
+        f->last->more = q;
+        f->last = q;
+        f->len += len;
         f->next += len;
+        f->n++;
         return true;
     }
     return false;
@@ -209,16 +203,17 @@ void null_from_net(struct null *n, struct pkt **v, size_t count, struct pkt_pool
         p->len -= n->front + n->back;
         p->verdict = PKT_TO_TUN;
         bool plain = is_plain_tcp(p, &headers);
-        if (plain && append(n, p, headers, pool, ret)) {
-            pkt_put(pool, p);
+        if (plain && append(n, p, headers))
             continue;
-        }
         if (plain && n->n_flows < FLOWS)
             n->flow[n->n_flows++] =
                 (struct flow){.p = p,
+                              .last = p,
                               .headers = headers,
                               .size = p->len - headers,
-                              .next = load_be32(p->data + (p->data[0] & 15u) * 4 + 4) + p->len - headers};
+                              .next = load_be32(p->data + (p->data[0] & 15u) * 4 + 4) + p->len - headers,
+                              .len = p->len,
+                              .n = 1};
         pkt_push(ret, p);
     }
     for (size_t i = 0; i < n->n_flows; i++)
