@@ -63,7 +63,8 @@ UNIT      := $(filter $(BUILD)/tests/$(T),$(SUITES) $(IO_SUITES) $(CORPUS))
 TOOLS     := $(call progs,tests/tools,tests,*)
 BENCH     := $(call progs,tests/bench,bench,bench_*)
 BENCH_E2E := $(BUILD)/bench/endpoint $(BUILD)/bench/record
-BENCH_OBJS := $(call objs,tests/bench/lib/*.c)
+BENCH_IKE := $(BUILD)/bench/bench_handshake $(BUILD)/bench/customers
+BENCH_OBJS := $(filter-out %/parley.o %/bound.o,$(call objs,tests/bench/lib/*.c))
 ASAN_MAKE = $(SUBMAKE) BUILD=$(BUILD)/asan SAN=$(SANITIZE)
 ASAN_UNIT  = $(UNIT:$(BUILD)/%=$(BUILD)/asan/%)
 
@@ -113,12 +114,17 @@ $(IO_SUITES): $(BUILD)/tests/%: $(BUILD)/obj/tests/io/%.o $(call objs,tests/io/l
 	@echo "  LD    $@"
 	@$(LINK_CMD) $(CORE_LIBS) $(IO_LIBS) $(CTL_LIBS) $(TEST_LIBS)
 
-# The peers of the handshakes are those of the simulation.
-$(BENCH): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BENCH_OBJS) $(HELP_OBJS) $(call objs,src/io/entropy.c src/io/error.c) \
-    $(BUILD)/libadit.a
+# The devices that make handshakes are those of the simulation.
+$(BENCH_IKE): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(call objs,tests/bench/lib/*.c) $(HELP_OBJS) \
+    $(call objs,src/io/entropy.c src/io/error.c) $(BUILD)/libadit.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
 	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS) $(TEST_LIBS) -lz
+
+$(filter-out $(BENCH_IKE),$(BENCH)): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BENCH_OBJS) $(BUILD)/libadit.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS)
 
 # The ends of tests/bench/e2e: the rooms of the daemon without it.
 $(BENCH_E2E): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BENCH_OBJS) $(call objs,src/io/*.c) $(BUILD)/libadit.a
@@ -185,10 +191,10 @@ soak:
 	+@$(SUBMAKE) programs
 	@$(AS_ROOT) tests/netns/soak
 
-bench: programs $(BENCH) $(BENCH_E2E)
+bench: programs $(BENCH) $(BENCH_E2E) $(BENCH_IKE)
 	@conf/setup/deps test
 	@for b in $(BENCH); do BUILD=$(BUILD) $$b || exit 1; done
-	@$(AS_ROOT) BENCH_SECONDS=$(BENCH_SECONDS) BENCH_ROUNDS=$(BENCH_ROUNDS) tests/bench/e2e
+	@for b in handshakes e2e; do $(AS_ROOT) BENCH_SECONDS=$(BENCH_SECONDS) BENCH_ROUNDS=$(BENCH_ROUNDS) tests/bench/$$b || exit 1; done
 
 fuzz:
 	@conf/setup/deps lint

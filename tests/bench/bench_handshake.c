@@ -166,7 +166,7 @@ static bool wanted(int argc, char **argv, const char *part)
 static unsigned long number(const char *variable, unsigned long otherwise, unsigned long most)
 {
     const char *text = getenv(variable);
-    unsigned long v = text ? strtoul(text, NULL, 10) : otherwise;
+    unsigned long v = text && *text ? strtoul(text, NULL, 10) : otherwise;
     return v < 1 ? 1 : v > most ? most : v;
 }
 

@@ -1,5 +1,5 @@
 /* record: lines of samples on stdin become medians and samples in the report.
- *     record REPORT <LINES      a line: SECTION NAME FIELD SAMPLE...
+ *     record REPORT <LINES      a line: SECTION NAME FIELD SAMPLE...     NAME -: the field is the section's own
  */
 #include <string.h>
 
@@ -30,9 +30,11 @@ int main(int argc, char **argv)
         MUST(n > 0);
         memcpy(sorted, v, sizeof sorted);
         qsort(sorted, n, sizeof sorted[0], compare);
-        report_number(report, section, row, field, (sorted[(n - 1) / 2] + sorted[n / 2]) / 2);
         snprintf(name, sizeof name, "%s_samples", field);
-        report_samples(report, section, row, name, v, n);
+        bool own = !strcmp(row, "-");
+        report_number(report, section, own ? field : row, own ? NULL : field,
+                      (sorted[(n - 1) / 2] + sorted[n / 2]) / 2);
+        report_samples(report, section, own ? name : row, own ? NULL : name, v, n);
     }
     MUST(report_save(report));
 }

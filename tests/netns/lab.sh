@@ -502,7 +502,7 @@ $routes
 YAML
 }
 
-# lab_aditd_start FILE: rendered, started in the edge, waited for.
+# lab_aditd_start FILE [SECONDS]: rendered, started in the edge, waited for.
 lab_aditd_start() {
     local conf
     [ -x "$LAB_BUILD/aditd" ] || { lab_fail "no $LAB_BUILD/aditd: run make"; return 1; }
@@ -510,7 +510,7 @@ lab_aditd_start() {
     mkdir -p "$LAB_DIR/aditd"
     : >"$LAB_DIR/aditd/log"
     lab_spawn aditd nsenter --net="/run/netns/$LAB_ID-edge" "$LAB_BUILD/aditd" --config "$conf"
-    lab_wait_for 5 lab_aditd_ready || :
+    lab_wait_for "${2:-5}" lab_aditd_ready || :
     if ! lab_aditd_ready; then
         lab_fail "aditd did not come up${LAB_DIR:+; its log:}"
         tail -n 20 "$LAB_DIR/aditd/log" >&2
