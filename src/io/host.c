@@ -13,11 +13,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define CONNTRACK_COUNT "/proc/sys/net/netfilter/nf_conntrack_count"
-#define CONNTRACK_LOOKED_AT 20000 /* entries, at most: a busy host has millions */
+#define CONNTRACK_LOOKED_AT 20000       /* entries, at most: a busy host has millions */
+#define LOCKED_ENOUGH ((rlim_t)1 << 30) /* for the secrets of more SAs than there are tunnels */
 #define PORT_IKE 500
 #define PORT_NATT 4500
 
@@ -156,13 +158,37 @@ static void look_for_tracking(struct findings *f, bool gre, bool ipsec)
             "(sport in output)");
 }
 
+/* ---- memory that may be locked. Secrets that are not have guard pages and are wiped like the others, but may be swapped out. */
+
+static bool has_swap(void)
+{
+    char line[256];
+    FILE *f = fopen("/proc/swaps", "re");
+    bool any = f && fgets(line, sizeof line, f) && fgets(line, sizeof line, f); /* below the heading */
+    if (f)
+        fclose(f);
+    return any;
+}
+
+static void look_for_lock_limit(struct findings *f)
+{
+    struct rlimit have;
+    if (getrlimit(RLIMIT_MEMLOCK, &have) == 0 && have.rlim_cur < LOCKED_ENOUGH && has_swap())
+        find(f,
+             "only %llu KiB of memory may be locked, and there is swap: secrets beyond that may be written to it: "
+             "LimitMEMLOCK=infinity in the unit, or `ulimit -l unlimited` before the start",
+             (unsigned long long)have.rlim_cur / 1024);
+}
+
 size_t io_host_hazards(bool gre, bool ipsec, struct io_hazard *ret, size_t max)
 {
     struct findings f = {.v = ret, .max = max};
     if (gre)
         look_for_kernel_gre(&f);
-    if (ipsec)
+    if (ipsec) {
         look_for_policies(&f);
+        look_for_lock_limit(&f);
+    }
     look_for_tracking(&f, gre, ipsec);
     return f.n;
 }
