@@ -374,7 +374,8 @@ tap_main setup test_version_names_what_is_in_it test_check_accepts_the_demo \
     test_check_says_what_is_accepted_but_not_active_yet test_check_names_every_error_with_its_place \
     test_check_refuses_duplicate_tunnels test_check_refuses_our_own_address_as_a_customer \
     test_check_refuses_an_endpoint_that_is_not_listed test_check_refuses_a_route_through_an_unknown_tunnel \
-    test_check_refuses_a_world_readable_secret test_check_refuses_a_weak_secret \
+    test_check_refuses_protect_as_long_as_it_does_nothing test_check_refuses_a_world_readable_secret \
+    test_check_refuses_a_weak_secret \
     test_check_refuses_a_secret_file_that_is_missing test_check_refuses_an_encapsulation_loop_and_names_the_remedy \
     test_check_takes_a_marked_loop test_start_with_an_error_does_not_start \
     test_10000_tunnels_are_checked_within_a_second test_tun_address_and_routes_are_in_the_accounts_namespace_only \
