@@ -10,11 +10,11 @@
 #include "adit/base.h"
 
 #define PKT_BATCH 64
-#define PKT_SUPER_MAX 64       /* packets that one super-packet to a TUN may consist of */
-#define PKT_HEADROOM 128       /* what io leaves free in front of received data */
-#define PKT_TAILROOM 64        /* and behind it: padding, ICV */
-#define PKT_SMALL 2048         /* payload capacity of an ordinary buffer */
-#define PKT_LARGE (64 * 1024)  /* TUN super-packets, reassembled outer packets */
+#define PKT_SUPER_MAX 64 /* packets that one super-packet to a TUN may consist of; the kernel's own limit for UDP */
+#define PKT_HEADROOM 128 /* what io leaves free in front of received data */
+#define PKT_TAILROOM 64  /* and behind it: padding, ICV */
+#define PKT_SMALL 2048   /* payload capacity of an ordinary buffer */
+#define PKT_LARGE (64 * 1024) /* TUN super-packets, reassembled outer packets */
 
 enum pkt_from {
     PKT_FROM_GRE,  /* raw socket, protocol 47: data at the GRE header */
@@ -44,19 +44,19 @@ struct pkt_outer {
 /* Offload state of a TUN packet (struct virtio_net_hdr in host terms); gso_size 0: an ordinary packet. */
 enum pkt_gso { PKT_GSO_NONE, PKT_GSO_TCP4, PKT_GSO_TCP6, PKT_GSO_UDP };
 struct pkt_offload {
-    uint8_t gso;         /* enum pkt_gso */
-    bool needs_csum;     /* transport checksum at csum_start + csum_offset still to be done */
+    uint8_t gso;     /* enum pkt_gso */
+    bool needs_csum; /* transport checksum at csum_start + csum_offset still to be done */
     uint16_t gso_size, hdr_len, csum_start, csum_offset;
 };
 
 struct pkt {
     uint8_t *data;
     uint32_t len;
-    uint32_t cap;   /* of the whole buffer at `room` */
+    uint32_t cap; /* of the whole buffer at `room` */
     uint8_t *room;
-    uint8_t from;    /* enum pkt_from */
-    uint8_t verdict; /* enum pkt_verdict */
-    uint8_t reason;  /* enum dp_reason when dropped */
+    uint8_t from;     /* enum pkt_from */
+    uint8_t verdict;  /* enum pkt_verdict */
+    uint8_t reason;   /* enum dp_reason when dropped */
     uint32_t account; /* from TUN: whose; to TUN: whose */
     struct pkt_outer outer;
     struct pkt_offload offload;

@@ -13,9 +13,7 @@ enum { TCP_SEQ = 4, TCP_ACK = 8, TCP_OFFSET = 12, TCP_FLAGS = 13, TCP_WINDOW = 1
 enum { UDP_LENGTH = 4, UDP_CHECKSUM = 6 };
 enum { IP4_ID = 4, IP4_FRAGMENT = 6, IP4_CHECKSUM = 10 };
 
-#define FLOWS 8                    /* super-packets under way at one time; a further flow closes the oldest */
-#define SEGMENTS_MAX PKT_SUPER_MAX /* the kernel's own limit for UDP (UDP_MAX_SEGMENTS) */
-#define SUPER_MAX UINT16_MAX       /* IP's length field */
+#define FLOWS 8 /* super-packets under way at one time; a further flow closes the oldest */
 
 struct segment { /* a packet that could be part of one */
     struct pkt *p;
@@ -123,8 +121,8 @@ static bool tcp_follows(const struct super *s, const struct segment *t)
 static bool follows(const struct super *s, const struct segment *t)
 {
     uint32_t size = s->first.payload;
-    if (s->n == SEGMENTS_MAX || t->headers != s->first.headers || t->ip.proto != s->first.ip.proto ||
-        t->payload > size || t->headers + s->payload + t->payload > SUPER_MAX)
+    if (s->n == PKT_SUPER_MAX || t->headers != s->first.headers || t->ip.proto != s->first.ip.proto ||
+        t->payload > size || t->headers + s->payload + t->payload > UINT16_MAX)
         return false;
     return ip_follows(s, t) && (t->ip.proto == IP_PROTO_UDP || tcp_follows(s, t));
 }

@@ -137,7 +137,7 @@ static bool build_root(struct builder *t, uint32_t *root, unsigned bits, const s
         }
         while (j < n && r[j].key.hi >> (64 - bits) == at)
             j++;
-        uint32_t inherited = root[at] & LPM_VALUE_MAX;
+        uint32_t inherited = root[at] & LPM_VALUE;
         root[at] = take_nodes(t, 1);
         if (root[at] >= LPM_LEAF || !build(t, root[at], r + i, j - i, bits, inherited))
             return false;
@@ -208,8 +208,8 @@ struct walk { /* one address on its way down */
 static inline __attribute__((always_inline)) void walk_all(const struct lpm *t, const struct key *k, uint32_t *ret,
                                                            size_t n, unsigned (*count)(uint64_t))
 {
-    struct walk walk[LPM_BATCH];
-    uint32_t leaf[LPM_BATCH]; /* its number + 1; 0: the root knew the value */
+    struct walk walk[LPM_AT_ONCE];
+    uint32_t leaf[LPM_AT_ONCE]; /* its number + 1; 0: the root knew the value */
     size_t left = 0;
     if (n < FEW || !t->root) {
         for (size_t i = 0; i < n; i++)
@@ -218,7 +218,7 @@ static inline __attribute__((always_inline)) void walk_all(const struct lpm *t, 
     }
     for (size_t i = 0; i < n; i++) {
         uint32_t at = t->root[k[i].hi >> (64 - t->root_bits)];
-        ret[i] = at & LPM_VALUE_MAX;
+        ret[i] = at & LPM_VALUE;
         leaf[i] = 0;
         walk[left] = (struct walk){key_advance(k[i], t->root_bits), at, (uint32_t)i};
         left += !(at & LPM_LEAF);

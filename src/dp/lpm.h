@@ -39,12 +39,12 @@ static inline uint64_t key_hash(struct key k, uint64_t seed)
 
 struct lpm_route {
     struct key key; /* bits behind len are zero */
-    uint32_t value; /* 1 .. LPM_VALUE_MAX */
+    uint32_t value; /* 1 .. LPM_VALUE */
     uint8_t len;
 };
 #define LPM_LEAF (UINT32_C(1) << 31) /* in the root: a value, not the number of a node */
-#define LPM_VALUE_MAX (LPM_LEAF - 1)
-#define LPM_BATCH 64
+#define LPM_VALUE (LPM_LEAF - 1)     /* the bits of a value */
+#define LPM_AT_ONCE 64
 
 struct lpm_node {      /* two to a cache line */
     uint64_t children; /* bit v: the six bits v lead to node child + (children below v) */
@@ -97,13 +97,13 @@ static inline __attribute__((always_inline)) uint32_t lpm_walk(const struct lpm 
         at = n->child + count(n->children & upto) - 1;
         k = key_advance(k, 6);
     }
-    return at & LPM_VALUE_MAX;
+    return at & LPM_VALUE;
 }
 static inline uint32_t lpm_find(const struct lpm *t, struct key k) /* 0: no route */
 {
     return lpm_walk(t, k, bits_count);
 }
-/* Up to LPM_BATCH at a time, which wait for memory together. */
+/* Up to LPM_AT_ONCE at a time, which wait for memory together. */
 void lpm_find_many(const struct lpm *t, const struct key *k, uint32_t *ret, size_t n);
 
 #endif

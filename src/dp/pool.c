@@ -36,7 +36,7 @@ enum rc pkt_pool_new(size_t n_small, size_t n_large, struct pkt_pool **ret)
     struct pkt_pool *pool = calloc(1, sizeof *pool);
     if (!pool)
         return RC_NOMEM;
-    pool->small.v = calloc(n, sizeof *pool->small.v);
+    pool->small.v = calloc(n, sizeof(struct pkt *));
     pool->memory = aligned_alloc(LINE, n * DESCRIPTOR + n_small * SMALL_CAP + n_large * LARGE_CAP);
     if (!pool->small.v || !pool->memory) {
         pkt_pool_free(pool);

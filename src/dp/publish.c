@@ -203,7 +203,7 @@ enum rc dp_publish(struct dp *dp)
     if (!new)
         return RC_NOMEM;
     enum rc rc = RC_OK;
-    if (dp->tunnels_dirty)
+    if (dp->tunnels_dirty || !old)
         rc = build_tunnels(dp, new);
     else {
         new->tun = old->tun;

@@ -125,6 +125,8 @@ enum rc route_implicit_set(struct dp *dp, const struct tun *tun, const struct pr
 void routes_of_tunnel_remove(struct dp *dp, uint32_t tunnel)
 {
     struct list *routes = &dp->tunnel[tunnel]->routes;
-    while (!list_empty(routes))
-        route_drop(dp, CONTAINER_OF(routes->next, struct route, in_tunnel));
+    for (struct list *l = routes->next, *next; l != routes; l = next) {
+        next = l->next;
+        route_drop(dp, CONTAINER_OF(l, struct route, in_tunnel));
+    }
 }

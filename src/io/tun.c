@@ -268,7 +268,7 @@ enum rc io_tun_read(struct io_tun *tun, unsigned queue, struct pkt_pool *pool, s
     return rc == RC_ABSENT ? rc : RC_OK;
 }
 
-#define PIECES_MAX (1 + PKT_SUPER_MAX) /* of one write: the header, and the packets of a super-packet */
+#define PIECES (1 + PKT_SUPER_MAX) /* of one write: the header, and the packets of a super-packet */
 
 static void count_refusal(struct io_tun *tun, int error)
 {
@@ -287,9 +287,9 @@ enum rc io_tun_write(struct io_tun *tun, unsigned queue, struct pkt *const *v, s
     enum rc rc = RC_OK;
     for (size_t i = 0; rc == RC_OK && i < n; i++) {
         struct virtio_net_hdr header = header_of(&v[i]->offload);
-        struct iovec piece[PIECES_MAX] = {{.iov_base = &header, .iov_len = tun->has_header ? sizeof header : 0}};
+        struct iovec piece[PIECES] = {{.iov_base = &header, .iov_len = tun->has_header ? sizeof header : 0}};
         int pieces = 1;
-        for (const struct pkt *p = v[i]; p && pieces < PIECES_MAX; p = p->more)
+        for (const struct pkt *p = v[i]; p && pieces < PIECES; p = p->more)
             piece[pieces++] = (struct iovec){.iov_base = p->data, .iov_len = p->len};
         if (writev(fd, piece, pieces) >= 0)
             written++;

@@ -75,9 +75,9 @@ static void check(size_t n, uint8_t family, size_t probes, uint8_t expected_bits
     assert_int_equal(t.root_bits, expected_bits);
     size_t found = 0;
     for (size_t i = 0; i < probes;) {
-        struct key k[LPM_BATCH];
-        uint32_t many[LPM_BATCH];
-        size_t batch = (size_t)(dice(&state) >> 32) % LPM_BATCH + 1;
+        struct key k[LPM_AT_ONCE];
+        uint32_t many[LPM_AT_ONCE];
+        size_t batch = (size_t)(dice(&state) >> 32) % LPM_AT_ONCE + 1;
         for (size_t j = 0; j < batch; j++)
             k[j] = n > 0 && j % 5 ? probe(&r[(dice(&state) >> 32) % n], j % 5 - 1, family)
                    : family == 4  ? key4((uint32_t)(dice(&state) >> 32))

@@ -268,7 +268,7 @@ static void spoil(struct pkt *p, const struct super_spec *s, int how)
     case 11: l4[tcp ? 13 : 10] ^= SYN; break;
     case 12: l4[tcp ? 13 : 11] ^= RST; break;
     case 13: l4[tcp ? 13 : 12] ^= URG; break;
-    case 14: l4[tcp ? 13 : 13] ^= ECE; break;
+    case 14: l4[13] ^= ECE; break;
     case 15: l4[tcp ? 13 : 14] ^= CWR; break;
     case 16: l4[tcp ? 13 : 15] ^= ACK; break;
     case 17: l4[tcp ? 12 : 16] ^= 1; break; /* reserved bits */
@@ -467,7 +467,7 @@ static void nobody_can_tell(void **state)
     size_t supers = 0;
     for (int round = 0; round < 300; round++) {
         struct super_spec s[3];
-        struct span sent[3][64];
+        struct span sent[3][64] = {{{0}}};
         size_t n_sent[3] = {0}, n_got[3] = {0}, n = roll(w, 2, 64);
         struct pkt *v[64];
         for (int f = 0; f < 3; f++) {
