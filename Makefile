@@ -188,8 +188,9 @@ demo:
 
 soak:
 	@conf/setup/deps build test
-	+@$(SUBMAKE) programs
-	@$(AS_ROOT) tests/netns/soak
+	+@$(SUBMAKE) tests
+	@SIM_SEEDS=$(or $(SIM_SEEDS),3000) tests/run $(addprefix 7200@,$(filter $(BUILD)/tests/sim_%,$(SUITES)))
+	@$(AS_ROOT) ADIT_SOAK_SECONDS=$(or $(ADIT_SOAK_SECONDS),3600) tests/netns/soak
 
 bench: programs $(BENCH) $(BENCH_E2E) $(BENCH_IKE)
 	@conf/setup/deps test
