@@ -146,9 +146,11 @@ static void scale(uint32_t most)
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
         char field[32];
         double ns = measure_median(t[i].ns, rounds);
-        printf("  %6" PRIu32 " SAs: %.1f us to set up another (%.2f x)\n", t[i].sas, ns / 1e3, ns / least);
+        printf("  %6" PRIu32 " SAs: %.1f us to set up another (%.2f x); longest call so far %.1f ms\n", t[i].sas,
+               ns / 1e3, ns / least, (double)t[i].p->longest / 1e6);
         snprintf(field, sizeof field, "%" PRIu32, t[i].sas);
         report_number(report, "handshake", "setup_ns", field, ns);
+        report_number(report, "handshake", "longest_ns", field, (double)t[i].p->longest);
         parley_free(t[i].p);
     }
 }

@@ -153,7 +153,9 @@ static void engine_input(struct parley *p, const struct path *path, struct span 
     uint64_t from = clock_ns(CLOCK_THREAD_CPUTIME_ID);
     ike_input(p->ike, p->now, path, datagram, &p->acts);
     execute(p);
-    p->ns += clock_ns(CLOCK_THREAD_CPUTIME_ID) - from;
+    uint64_t ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - from;
+    p->ns += ns;
+    p->longest = ns > p->longest ? ns : p->longest;
 }
 
 static void engine_tick(struct parley *p)

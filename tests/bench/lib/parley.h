@@ -34,7 +34,8 @@ struct parley {
     uint64_t events;
     struct parley_message message[PARLEY_MESSAGES]; /* of the last handshake */
     size_t n_messages;
-    uint64_t ns; /* of the engine's side, all handshakes so far */
+    uint64_t ns;      /* of the engine's side, all handshakes so far */
+    uint64_t longest; /* for one datagram */
 };
 struct parley *parley_new(const struct parley_config *config);
 void parley_free(struct parley *p);
