@@ -125,7 +125,7 @@ static bool derived_differs(const struct differ *d, const struct config_tunnel *
     config_local_identity(d->old, a, &mine);
     config_local_identity(d->new, b, &yours);
     return differ || identity_differs(&mine, &yours) ||
-           strcmp(config_account_label(a->account), config_account_label(b->account));
+           strcmp(config_account_label(a->account), config_account_label(b->account)) != 0;
 }
 
 static void compare_account(struct differ *d, const struct config_account *a)

@@ -248,7 +248,7 @@ static void read_psk_file(struct loader *l, const struct config_row *row, const 
                           const char *file, struct span *ret)
 {
     struct buf bytes = {0};
-    struct span text, value;
+    struct span text = {0}, value = {0};
     const char *why = read_line(l, file, &bytes, &text);
     if (!why)
         why = decode(l, text, &value);

@@ -80,7 +80,7 @@ static uint8_t restrict_list(const uint16_t *wide, uint8_t n_wide, const uint16_
                              uint16_t *ret)
 {
     uint8_t n = 0;
-    for (uint8_t i = 0; i < (n_narrow ? n_narrow : n_wide); i++) {
+    for (size_t i = 0; i < (n_narrow ? n_narrow : n_wide); i++) {
         uint16_t id = n_narrow ? narrow[i] : wide[i];
         if (bit_of(wide, n_wide, id))
             ret[n++] = id;

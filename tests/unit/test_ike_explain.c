@@ -41,8 +41,10 @@ static const char *only(const char *event)
 {
     static char line[4096];
     const char *found = strstr(lines, event);
-    if (!found || strstr(found + 1, event))
+    if (!found || strstr(found + 1, event)) {
         fail_msg("not once: %s in\n%s", event, lines);
+        return "";
+    }
     snprintf(line, sizeof line, "%.*s", (int)strcspn(found, "\n"), found);
     return line;
 }
