@@ -203,7 +203,7 @@ fuzz:
 .PHONY: fuzz-run
 fuzz-run: $(FUZZ)
 	@for f in $(FUZZ); do n=$${f##*/}; mkdir -p $(BUILD)/corpus/$$n; echo "  FUZZ  $$n $(FUZZ_SECONDS) s"; \
-	  $$f -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=2048 -artifact_prefix=$(BUILD)/$$n- -print_final_stats=1 \
+	  $$f -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=2048 -max_len=4096 -len_control=0 -artifact_prefix=$(BUILD)/$$n- -print_final_stats=1 \
 	    $(BUILD)/corpus/$$n $$(ls -d tests/fuzz/corpus/$$n 2>/dev/null) >$(BUILD)/$$n.log 2>&1 \
 	    && sed -n 's/^stat::number_of_executed_units: */        units /p' $(BUILD)/$$n.log \
 	    || { tail -n 30 $(BUILD)/$$n.log; exit 1; }; done

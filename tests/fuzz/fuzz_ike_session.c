@@ -157,19 +157,39 @@ static void pass(struct run *x)
     edge_tick(x->p->e);
 }
 
+/* Where the edge sees the peer from now on: its own address, another port of it, another address. */
+static struct endpoint place(uint8_t n)
+{
+    struct endpoint e = {.port = n % 3 == 1 ? 40123 : 4500};
+    if (n % 3)
+        OK(addr_parse(n % 3 == 1 ? "192.0.2.2" : "203.0.113.9", &e.addr));
+    return n % 3 ? e : (struct endpoint){0};
+}
+
 static void command(struct run *x)
 {
-    struct edge *e = x->p->e;
-    uint8_t what = rd_u8(&x->script);
-    uint32_t spi = e->n_children ? e->child[0].spi_in : 0x12345678;
-    struct tunnel_policy t = edge_tunnel();
-    struct ike_cmd cmd = {.handle = EDGE_TUNNEL, .spi_in = spi, .tunnel = &t};
     static const enum ike_cmd_type types[] = {IKE_CMD_TUNNEL_RESET, IKE_CMD_ESP_SEEN, IKE_CMD_ESP_EXPIRE,
-                                              IKE_CMD_TUNNEL_SET};
-    cmd.type = types[what % ARRAY_LEN(types)];
-    t.pq = what & 4 ? PQ_REQUIRE : PQ_PREFER;
-    if (what & 8)
-        t.identities[0].data[0] ^= 1;
+                                              IKE_CMD_TUNNEL_SET,   IKE_CMD_ESP_LOST, IKE_CMD_ESP_MOVED,
+                                              IKE_CMD_POLICY,       IKE_CMD_SHUTDOWN};
+    struct edge *e = x->p->e;
+    uint8_t what = rd_u8(&x->script), detail = rd_u8(&x->script);
+    struct path path = {.local = x->p->i->remote, .remote = place(detail)};
+    struct tunnel_policy t = edge_tunnel();
+    struct ike_policy policy;
+    ike_policy_default(&policy);
+    policy.child_lifetime = policy.ike_lifetime = 60 * NS_PER_S;
+    t.pq = detail & 1 ? PQ_REQUIRE : PQ_PREFER;
+    t.identities[0].data[0] ^= detail & 2;
+    t.psks[0].not_after = detail & 4 ? EDGE_UNIX_TIME + 1 : 0;
+    t.strict_peer = detail & 8;
+    t.customer_endpoint = x->p->i->local.addr;
+    struct ike_cmd cmd = {.type = types[what % ARRAY_LEN(types)],
+                          .handle = EDGE_TUNNEL,
+                          .spi_in =
+                              e->n_children ? e->child[what / ARRAY_LEN(types) % e->n_children].spi_in : 0x12345678,
+                          .tunnel = &t,
+                          .policy = &policy,
+                          .path = &path};
     edge_clear(e);
     (void)edge_command(e, cmd);
 }
@@ -187,6 +207,8 @@ static void step(struct run *x)
         command(x);
     else if (op == 4 && x->p->sent.n)
         pair_give_again(x->p);
+    else if (op == 6)
+        x->p->seen = place(rd_u8(&x->script));
     else
         say(x);
     if ((op == 2 || op == 3) && !x->out)

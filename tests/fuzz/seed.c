@@ -206,8 +206,18 @@ static void sessions(void)
     session("own-auth-early", "05 05 00 00 23 000c 0000000c 02000000 61626364");
     session("own-create", "07 05 01 00 29 0008 00000008 00004009");
     session("own-followup", "07 05 04 00 22 0008 00000008 00140000");
-    session("own-response", "07 03 00 05 02 01 00 0000");
-    session("commands", "07 03 00 03 01 03 02 03 03 03 0b 02 00 02 00 02 ff");
+    session("own-response", "07 03 02 00 05 02 01 00 0000");
+    /* Commands: op, which, detail. Then the peer's answers. */
+    session("seen-and-reset", "07 03 01 00 03 00 00 00 00 00 00 02 00 02 ff");
+    session("edge-rekeys", "03 03 02 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00");
+    session("edge-rekeys-bent", "07 03 02 00 01 00 0008 01 0001 0c 00 00 00 00");
+    session("edge-deletes", "07 03 04 00 00 00 00 00 00 00");
+    session("lifetime", "07 03 06 00 00 01 02 3c 00 00 02 3c 00 00 02 3c 00 00 00 00");
+    session("another-tunnel", "07 03 03 02 00 00 00 00");
+    session("psk-ended", "06 03 03 04 02 05 00 00 00 00");
+    session("esp-moved", "07 03 05 02 00 00 06 02 00 00 00 00");
+    session("moved", "07 06 01 00 04 00 00 06 02 00 04 00 00");
+    session("shutdown", "07 03 07 00 00 00 02 ff");
     session("time", "07 02 ff 02 00 02 00 02 00 02 00 02 00 02 00 02 00");
 }
 
