@@ -251,12 +251,9 @@ lab_inroot() {
     unshare --mount --pid --fork --kill-child "$LAB_HERE/inroot" "$LAB_ROOT" "$folder" "$@"
 }
 
-# lab_strongswan_start NAME [NS [EXTRA]]: one charon. EXTRA: lines for the section charon of strongswan.conf.
-# fwmark: the selectors may cover the peer's own address, and IKE and ESP must not be routed into ipsec0.
-lab_strongswan_start() {
-    local name=$1 dir=$LAB_DIR/$1
-    mkdir -p "$dir"
-    cat >"$dir/strongswan.conf" <<CONF
+# lab_strongswan_conf EXTRA PLUGINS: strongswan.conf; lines for the section charon, and for its plugins.
+lab_strongswan_conf() {
+    cat <<CONF
 charon {
     load_modular = yes
     install_virtual_ip = no
@@ -264,9 +261,30 @@ charon {
     retransmit_timeout = 1.0
     retransmit_base = 1.2
     retransmit_tries = 4
-    ${3:-}
+    $1
     plugins {
         include /etc/strongswan.d/charon/*.conf
+        $2
+    }
+    filelog {
+        lab {
+            path = /lab/charon.log
+            flush_line = yes
+            default = 1
+            ike = 2
+            net = 1
+        }
+    }
+}
+CONF
+}
+
+# lab_strongswan_start NAME [NS [EXTRA]]: one charon that does ESP itself. EXTRA: lines for the section charon.
+# fwmark: the selectors may cover the peer's own address, and IKE and ESP must not be routed into ipsec0.
+lab_strongswan_start() {
+    local name=$1 dir=$LAB_DIR/$1
+    mkdir -p "$dir"
+    lab_strongswan_conf "${3:-}" '
         kernel-libipsec {
             load = yes
             raw_esp = yes
@@ -280,19 +298,7 @@ charon {
         }
         vici {
             socket = unix:///lab/vici
-        }
-    }
-    filelog {
-        lab {
-            path = /lab/charon.log
-            flush_line = yes
-            default = 1
-            ike = 2
-            net = 1
-        }
-    }
-}
-CONF
+        }' >"$dir/strongswan.conf"
     lab_spawn "$name" nsenter --net="/run/netns/$LAB_ID-${2:-cust1}" unshare --mount --pid --fork --kill-child \
         "$LAB_HERE/inroot" "$LAB_ROOT" "$dir" env STRONGSWAN_CONF=/lab/strongswan.conf /usr/lib/ipsec/charon
     if ! lab_wait_for 10 lab_swanctl "$name" --stats; then tail -n 20 "$dir/log" >&2; return 1; fi
@@ -312,25 +318,29 @@ lab_swanctl() {    # NAME ARGUMENTS...
     lab_inroot "$LAB_DIR/$name" swanctl "$command" --uri unix:///lab/vici "$@"
 }
 
-# lab_swanctl_load NAME <conf: replaces all connections and secrets. swanctl looks for keys beside the file.
-lab_swanctl_load() {
+lab_swanctl_conf() {    # NAME <conf
     local dir=$LAB_DIR/$1/swanctl
     mkdir -p "$dir"/{x509,x509ca,x509ocsp,x509aa,x509ac,x509crl,pubkey,private,rsa,ecdsa,pkcs8,pkcs12}
     cat >"$dir/swanctl.conf"
+}
+
+# lab_swanctl_load NAME <conf: replaces all connections and secrets. swanctl looks for keys beside the file.
+lab_swanctl_load() {
+    lab_swanctl_conf "$1"
     lab_swanctl "$1" --load-all --clear --file /lab/swanctl/swanctl.conf
 }
 
 # lab_customer_conf [KEY=VALUE...]: swanctl.conf of the customer's connection "acme" with child "net". The keys id,
-# psk, proposals, esp, local_ts, remote_ts; conn.KEY and child.KEY go into those sections as they are.
+# psk, proposals, esp, local_addrs, remote_addrs, local_ts, remote_ts; conn.KEY and child.KEY go into those sections as they are.
 lab_customer_conf() {
     local id=$LAB_TUNNEL.$LAB_ACCOUNT.ipsec.example.net psk=$LAB_PSK proposals=$LAB_PROPOSAL_HYBRID esp=$LAB_ESP
-    local local_ts=10.1.0.0/16 remote_ts=10.0.0.0/16 conn='' child='' arg key
+    local local_ts=10.1.0.0/16 remote_ts=10.0.0.0/16 local_addrs=$LAB_CUST1 remote_addrs=$LAB_EDGE conn='' child='' arg key
     for arg; do
         key=${arg%%=*}
         case $key in
         conn.*) conn+="${key#conn.} = ${arg#*=}"$'\n' ;;
         child.*) child+="${key#child.} = ${arg#*=}"$'\n' ;;
-        id|psk|proposals|esp|local_ts|remote_ts) printf -v "$key" %s "${arg#*=}" ;;
+        id|psk|proposals|esp|local_ts|remote_ts|local_addrs|remote_addrs) printf -v "$key" %s "${arg#*=}" ;;
         *) lab_fail "lab_customer_conf: no key $key"; return 1 ;;
         esac
     done
@@ -338,8 +348,8 @@ lab_customer_conf() {
 connections {
     acme {
         version = 2
-        local_addrs = $LAB_CUST1
-        remote_addrs = $LAB_EDGE
+        local_addrs = $local_addrs
+        remote_addrs = $remote_addrs
         proposals = $proposals
         mobike = no
         $conn
@@ -452,6 +462,29 @@ lab_gre_exec() {
     return "$(cat "$dir/$n.rc")"
 }
 
+# ---- the customer with the kernel's ESP: strongSwan on the same router, which only does IKE there
+
+lab_kernel_start() {
+    lab_strongswan_conf '' '
+        vici {
+            socket = unix:///run/vici
+        }' >"$LAB_DIR/cust2/strongswan.conf"
+    lab_gre_exec '
+        modprobe -a esp4 xfrm_user gcm ctr cbc authenc seqiv echainiv hmac || exit 1
+        modprobe crypto_null 2>/dev/null
+        STRONGSWAN_CONF=/lab/strongswan.conf setsid /usr/lib/ipsec/charon >/lab/charon.out 2>&1 &
+        for i in $(seq 100); do swanctl --stats --uri unix:///run/vici >/dev/null 2>&1 && exit 0; sleep 0.1; done
+        cat /lab/charon.out; exit 1'
+}
+lab_kernel_swanctl() { lab_gre_exec "swanctl $1 --uri unix:///run/vici ${*:2} 2>&1"; }
+# lab_kernel_up [KEY=VALUE...]: like lab_ipsec_up.
+lab_kernel_up() {
+    lab_customer_conf local_addrs=$LAB_CUST2 "$@" | lab_swanctl_conf cust2 || return 1
+    lab_kernel_swanctl --load-all --clear --file /lab/swanctl/swanctl.conf >/dev/null || return 1
+    lab_kernel_swanctl --initiate --child net --timeout 20
+}
+lab_kernel_down() { lab_kernel_swanctl --terminate --ike acme --timeout 5 >/dev/null || :; }
+
 # ---- aditd
 
 # lab_render FILE: a configuration for this run. The account's namespace gets its unique name, the secret is written
@@ -469,12 +502,12 @@ lab_render() {
 }
 
 # lab_conf [KEY=TEXT...]: the YAML that tests use, ready for lab_aditd_start. pq=, gre= (further keys of acme-gre),
-# ipsec= (of acme-ipsec), top= (top-level lines), routes= (further items).
+# ipsec= (of acme-ipsec), customer= (its address), top= (lines of the section ike), routes= (further items).
 lab_conf() {
-    local pq=require gre='' ipsec='' top='' routes='' arg
+    local pq=require gre='' ipsec='' customer=$LAB_CUST1 top='' routes='' arg
     for arg; do
         case ${arg%%=*} in
-        pq|gre|ipsec|top|routes) printf -v "${arg%%=*}" %s "${arg#*=}" ;;
+        pq|gre|ipsec|customer|top|routes) printf -v "${arg%%=*}" %s "${arg#*=}" ;;
         *) lab_fail "lab_conf: no key ${arg%%=*}"; return 1 ;;
         esac
     done
@@ -493,7 +526,7 @@ accounts:
     device: adit0
     tunnels:
       - {name: acme-gre, type: gre, endpoint: $LAB_EDGE, customer_endpoint: $LAB_CUST2, interface_address: 10.255.0.2/31${gre:+, $gre}}
-      - {name: acme-ipsec, type: ipsec, id: f5407d8db1a542b196c59f6d04ba8bd1, endpoint: $LAB_EDGE, customer_endpoint: $LAB_CUST1, interface_address: 10.255.0.0/31, psk_file: acme-ipsec.psk, pq: $pq${ipsec:+, $ipsec}}
+      - {name: acme-ipsec, type: ipsec, id: f5407d8db1a542b196c59f6d04ba8bd1, endpoint: $LAB_EDGE, customer_endpoint: $customer, interface_address: 10.255.0.0/31, psk_file: acme-ipsec.psk, pq: $pq${ipsec:+, $ipsec}}
     routes:
       - {prefix: 10.1.0.0/16, tunnel: acme-ipsec, priority: 100}
       - {prefix: 10.2.0.0/16, tunnel: acme-gre, priority: 100, weight: 64}

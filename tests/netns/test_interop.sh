@@ -4,27 +4,11 @@
 # shellcheck disable=SC2317  # functions called by name
 . "$(dirname "$0")/lab.sh"
 . "$(dirname "$0")/tap.sh"
+. "$(dirname "$0")/ipsec.sh"
 
 setup() { lab_up && lab_aditd_conf pq=prefer ipsec='allow_null_cipher: true' && lab_strongswan_start cust1; }
 
 tests=()
-
-up() {
-    lab_ipsec_down
-    lab_ipsec_up "$@" >"$LAB_DIR/initiate" 2>&1 || { tail -n 8 "$LAB_DIR/initiate"; exit 1; }
-}
-pings() {    # COUNT, each way
-    lab_ping lan1 "$1" 10.0.0.2 && lab_ping srv "$1" 10.1.0.2
-}
-rekey() {    # --child net | --ike acme
-    local before
-    before=$(lab_ctl sas --json | jq -c '[.ike_sas[].spi_i, .sas[].spi_in]')
-    lab_swanctl cust1 --rekey "$@" >/dev/null
-    lab_wait_for 5 eval "[ '$before' != \"\$(lab_ctl sas --json | jq -c '[.ike_sas[].spi_i, .sas[].spi_in]')\" ]"
-    lab_wait_for 5 eval '[ "$(lab_sas acme-ipsec)" = 1 ]'
-    lab_wait_for 5 eval '[ "$(lab_ctl sas --json | jq "[.ike_sas[] | select(.state == \"established\")] | length")" = 1 ]'
-}
-listed() { contains 'list-sas' "$(lab_swanctl cust1 --list-sas)" "$1"; }
 
 # ---- IKE: encryption x PRF x key exchange
 

@@ -2,17 +2,13 @@
 # IKEv2 and ESP between aditd and strongSwan: what comes up, what does not, and what both sides say about it.
 . "$(dirname "$0")/lab.sh"
 . "$(dirname "$0")/tap.sh"
+. "$(dirname "$0")/ipsec.sh"
 
 setup() { lab_up && lab_aditd_conf && lab_strongswan_start cust1; }
 
 craft() { ns internet "$LAB_HERE/craft" "$@"; }
 charon_log() { cat "$LAB_DIR/cust1/charon.log"; }
 
-# up [KEY=VALUE...]: a fresh connection that must come up.
-up() {
-    lab_ipsec_down
-    lab_ipsec_up "$@" >"$LAB_DIR/initiate" 2>&1 || { tail -n 8 "$LAB_DIR/initiate"; exit 1; }
-}
 # refused PATTERN [KEY=VALUE...]: one that must not; what strongSwan says about it.
 refused() {
     local why=$1
@@ -39,28 +35,6 @@ pings_both_ways() {
     lab_ping lan1 "$1" 10.0.0.2
     lab_ping srv "$1" 10.1.0.2
 }
-mss() { lab_captured "$1" "tcp.flags.syn == 1 && $2" tcp.options.mss_val | sort -u | xargs; }
-
-# mss_is VALUE: every SYN that arrives at either end carries it.
-mss_is() {
-    lab_ip lan1 route flush cache # what earlier tests learnt of the path's MTU
-    lab_ip srv route flush cache
-    lab_spawn iperf3-lan1 nsenter --net="/run/netns/$LAB_ID-lan1" iperf3 -s
-    lab_wait_for 5 ns lan1 sh -c 'ss -Hltn | grep -q :5201'
-    lab_capture lan lan1 eth0 'tcp[tcpflags] & tcp-syn != 0'
-    lab_capture server srv eth0 'tcp[tcpflags] & tcp-syn != 0'
-    ns lan1 timeout 3 bash -c ': </dev/tcp/10.0.0.2/5201'
-    ns srv timeout 3 bash -c ': </dev/tcp/10.1.0.2/5201'
-    lab_capture_end lan
-    lab_capture_end server
-    lab_stop iperf3-lan1 KILL
-    equal 'what the customer sends' "$(mss lan 'ip.src == 10.1.0.2')" 1460
-    equal 'what reaches the server' "$(mss server 'ip.src == 10.1.0.2')" "$1"
-    equal 'what the server sends' "$(mss server 'ip.src == 10.0.0.2')" 1460
-    equal 'what reaches the customer' "$(mss lan 'ip.src == 10.0.0.2')" "$1"
-    equal 'what aditctl says' "$(lab_tunnel acme-ipsec mss4)" "$1"
-}
-
 test_hybrid_of_ecp_384_and_ml_kem_768_comes_up() {
     lab_capture wire internet wan0 'proto 50 or udp'
     up
@@ -160,7 +134,7 @@ test_replayed_packet_is_dropped() {
     up
     lab_ping lan1 5 10.0.0.2
     lab_capture_end once
-    packet=$(tcpdump -r "$LAB_DIR/once.pcap" -c 1 -xx -n 2>/dev/null | sed -n 's/^\t0x[0-9a-f]*: *//p' | tr -d ' \n' | cut -c29-)
+    packet=$(packet once esp)
     before=$(lab_tunnel acme-ipsec packets_in)
     craft again "$packet" --count 5
     lab_wait_for 2 eval '[ $(lab_drops esp_replay) = 5 ]'
