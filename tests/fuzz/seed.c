@@ -321,6 +321,58 @@ static void tun_packets(void)
     tun("too-big", df);
 }
 
+static struct span tcp_data(uint32_t sequence, size_t n)
+{
+    static uint8_t tcp[4000];
+    memset(tcp, 0x61, sizeof tcp);
+    struct wr w = wr_of(tcp, sizeof tcp);
+    wr_bytes(&w, hex("c001 01bb"));
+    wr_u32(&w, sequence);
+    wr_bytes(&w, hex("00000001 5010 1000 0000 0000"));
+    struct span p = ip_packet_of("10.0.0.1", "172.16.0.9", IP_PROTO_TCP, span_of(tcp, TCP_HEADER + n));
+    edit(p)[6] = 0x40;
+    ip_mend(p);
+    return p;
+}
+
+static void split(const char *name, uint8_t gso, uint16_t size, struct span packet)
+{
+    struct wr w = begin();
+    wr_u8(&w, gso);
+    wr_u8(&w, 3);
+    wr_u16(&w, size);
+    for (int i = 0; i < 3; i++)
+        wr_u16(&w, 0);
+    wr_bytes(&w, packet);
+    put("split", name, &w);
+}
+
+static void super_packets(void)
+{
+    split("tcp4", PKT_GSO_TCP4, 1000, tcp_data(1, 3500));
+    split("tcp4-tiny", PKT_GSO_TCP4, 1, tcp_data(1, 300));
+    split("tcp4-large", PKT_GSO_TCP4, 2000, tcp_data(1, 3500));
+    split("udp4", PKT_GSO_UDP, 500, ip_packet("10.0.0.1", "172.16.0.9", IP_PROTO_UDP, 3000));
+    split("udp6", PKT_GSO_UDP, 500, ip_packet("2001:db8:ff::1", "2001:db8:2::9", IP_PROTO_UDP, 3000));
+    split("wrong", PKT_GSO_TCP6, 500, tcp_data(1, 3500));
+    for (int step = 1; step >= 0; step--) {
+        struct wr w = begin();
+        for (uint16_t i = 0; i < 5; i++) {
+            struct span p = tcp_data(i * 100u, i == 4 ? 50 : 100);
+            store_be16(edit(p) + 4, (uint16_t)(i * step));
+            wr_u8(&w, 3);
+            part(&w, p);
+        }
+        put("coalesce", step ? "tcp4" : "tcp4-one-id", &w);
+    }
+    struct wr w = begin();
+    for (int i = 0; i < 5; i++) {
+        wr_u8(&w, 3);
+        part(&w, ip_packet("2001:db8:ff::1", "2001:db8:2::9", IP_PROTO_UDP, 120));
+    }
+    put("coalesce", "udp6", &w);
+}
+
 /* "Too big" with a packet of ours in it. */
 static void icmp(const char *name, uint8_t flags, const char *header, struct span original)
 {
@@ -443,6 +495,7 @@ int main(void)
     esp_packets();
     gre_packets();
     tun_packets();
+    super_packets();
     icmp_messages();
     mss_segments();
     configurations();

@@ -183,13 +183,12 @@ void core_ike(struct core *c, const struct path *path, struct span datagram)
     ike_input(c->ike, c->now, path, datagram, &c->acts);
 }
 
-bool core_packet(struct core *c, enum pkt_from from, const struct path *path, struct span data)
+static struct pkt *packet_of(struct core *c, enum pkt_from from, const struct path *path, struct span data)
 {
-    struct pkt_list out = {.v = c->out, .cap = ARRAY_LEN(c->out)};
     struct pkt *p = pkt_get(c->pool, data.n > PKT_SMALL);
     if (!p || data.n > p->cap - PKT_HEADROOM - PKT_TAILROOM) {
         pkt_put(c->pool, p);
-        return false;
+        return NULL;
     }
     struct wr body = wr_of(p->data, p->cap - PKT_HEADROOM - PKT_TAILROOM);
     wr_bytes(&body, data);
@@ -201,10 +200,38 @@ bool core_packet(struct core *c, enum pkt_from from, const struct path *path, st
                                   .sport = path->remote.port,
                                   .dport = path->local.port,
                                   .ttl = 60};
+    return p;
+}
+
+bool core_packet(struct core *c, enum pkt_from from, const struct path *path, struct span data)
+{
     if (from == PKT_FROM_TUN)
-        dp_from_tun(c->worker, c->now, &p, 1, c->pool, &out);
-    else
-        dp_from_net(c->worker, c->now, &p, 1, c->pool, &out);
+        return core_super(c, data, &(struct pkt_offload){0});
+    return core_packets(c, from, path, &data, 1);
+}
+
+bool core_packets(struct core *c, enum pkt_from from, const struct path *path, const struct span *data, size_t n)
+{
+    struct pkt_list out = {.v = c->out, .cap = ARRAY_LEN(c->out)};
+    struct pkt *v[PKT_BATCH];
+    size_t k = 0;
+    for (size_t i = 0; i < n && k < PKT_BATCH; i++)
+        if ((v[k] = packet_of(c, from, path, data[i])) != NULL)
+            k++;
+    dp_from_net(c->worker, c->now, v, k, c->pool, &out);
+    c->n_out = out.n;
+    return k > 0;
+}
+
+bool core_super(struct core *c, struct span data, const struct pkt_offload *offload)
+{
+    struct pkt_list out = {.v = c->out, .cap = ARRAY_LEN(c->out)};
+    struct path none = {0};
+    struct pkt *p = packet_of(c, PKT_FROM_TUN, &none, data);
+    if (!p)
+        return false;
+    p->offload = *offload;
+    dp_from_tun(c->worker, c->now, &p, 1, c->pool, &out);
     c->n_out = out.n;
     return true;
 }

@@ -38,6 +38,9 @@ struct path core_path(enum pkt_from from, const char *peer);
 void core_ike(struct core *c, const struct path *path, struct span datagram);
 /* What came of the packet is c->out until core_done(). false: a datagram too large for a buffer. */
 bool core_packet(struct core *c, enum pkt_from from, const struct path *path, struct span data);
+/* Several in one batch; one from the TUN with what the kernel left to do. */
+bool core_packets(struct core *c, enum pkt_from from, const struct path *path, const struct span *data, size_t n);
+bool core_super(struct core *c, struct span data, const struct pkt_offload *offload);
 void core_done(struct core *c); /* buffers, actions and events go back */
 /* The Child SA's keys. */
 struct child_sa core_child(const struct tunnel_policy *ipsec, uint32_t spi_in, bool udp);
