@@ -83,6 +83,49 @@ static void nat_world(struct sim *s)
     }
 }
 
+static const struct child_sa *child_of(const struct sim *s, const struct sim_peer *p)
+{
+    return p->i->n_children ? edge_child(s->e, p->i->child[0].spi_out) : NULL;
+}
+
+/* The datapath sees ESP of that peer from where its NAT has put it, or, forged, from somewhere else. */
+static void esp_comes(struct sim *s, const struct sim_peer *p, bool forged)
+{
+    const struct child_sa *child = child_of(s, p);
+    struct path path = {.local.port = 4500, .remote = {.addr = p->outside, .port = (uint16_t)(p->port + 1)}};
+    OK(addr_parse(EDGE_ADDRESS, &path.local.addr));
+    if (forged)
+        OK(addr_parse("203.0.113.250", &path.remote.addr));
+    if (child)
+        OK(edge_command(s->e, (struct ike_cmd){.type = IKE_CMD_ESP_MOVED, .spi_in = child->spi_in, .path = &path}));
+}
+
+/* Peers that say nothing in IKE, behind a NAT that forgets: their ESP is enough to be found again, and nobody else's moves them. */
+static void moving_world(struct sim *s)
+{
+    connect(s, true);
+    assert_true(sim_run(s, 3600 * NS_PER_S, sim_all_up));
+    for (int k = 0; k < 20; k++) {
+        struct sim_peer *p = &s->peer[sim_dice(s, s->n_peers)];
+        if (sim_dice(s, 3) == 0)
+            sim_rebind(s, p);
+        esp_comes(s, p, sim_dice(s, 2));
+        sim_run(s, sim_dice(s, 20000) * NS_PER_MS, NULL);
+        for (unsigned n = 0; n < s->n_peers; n++)
+            if (child_of(s, &s->peer[n]))
+                assert_true(addr_equal(&child_of(s, &s->peer[n])->path.remote.addr, &s->peer[n].outside));
+    }
+    s->net = (struct sim_net){.delay = NS_PER_MS};
+    sim_run(s, 400 * NS_PER_S, NULL); /* what is on its way comes to an end */
+    for (unsigned k = 0; k < s->n_peers; k++)
+        esp_comes(s, &s->peer[k], false);
+    sim_run(s, NS_PER_S, NULL);
+    for (unsigned k = 0; k < s->n_peers; k++)
+        if (child_of(s, &s->peer[k]))
+            assert_int_equal(child_of(s, &s->peer[k])->path.remote.port, s->peer[k].port + 1);
+    one_sa_each(s);
+}
+
 /* Half the network at a time works: everything goes one way only for a while. */
 static enum sim_fate one_way(struct sim *s, const struct sim_flight *f)
 {
@@ -152,6 +195,13 @@ static struct ike_policy policy(void)
     return p;
 }
 
+static void esp_leads_to_who_has_moved(void **state)
+{
+    const struct ike_policy p = policy();
+    (void)state;
+    sim_seeds(__func__, 200, moving_world, &p);
+}
+
 static void handshakes_through_loss_and_reordering(void **state)
 {
     const struct ike_policy p = policy();
@@ -201,6 +251,7 @@ int main(void)
         cmocka_unit_test(handshakes_through_loss_and_reordering),
         cmocka_unit_test(handshakes_under_load_with_cookies),
         cmocka_unit_test(handshakes_behind_a_nat_that_rebinds),
+        cmocka_unit_test(esp_leads_to_who_has_moved),
         cmocka_unit_test(handshakes_while_one_direction_is_dead),
         cmocka_unit_test(liveness_deletes_and_restarts),
         cmocka_unit_test(shutdown_comes_to_an_end),
