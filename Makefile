@@ -179,7 +179,7 @@ test:
 	@conf/setup/deps build test lint
 	-+@$(SUBMAKE) -k all tests
 	-+@$(SUBMAKE) -k asan-tests
-	@BUILD=$(BUILD) tests/run 600@tests/lint/run $(UNIT) $(ASAN_UNIT) "1800@$(AS_ROOT) tests/netns/run"
+	@BUILD=$(BUILD) tests/run "1800@$(AS_ROOT) tests/netns/run" 1200@tests/lint/run $(UNIT) $(ASAN_UNIT)
 
 demo:
 	@conf/setup/deps build test
