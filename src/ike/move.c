@@ -97,7 +97,7 @@ void ike_move_by_answer(struct ike_inbound *x)
 struct path ike_move_target(struct ike_sa *sa)
 {
     struct ike_nomination *n = &sa->nominated;
-    if (!n->path.remote.addr.family)
+    if (!n->path.remote.addr.family || !sa->tunnel) /* at its end the SA looks for nobody */
         return sa->path;
     struct path to = n->path;
     if (++n->tries > IKE_NOMINATE_TRIES) {

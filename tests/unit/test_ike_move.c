@@ -196,6 +196,22 @@ static void outstanding_request_goes_there_too(void **state)
     assert_int_equal(edge_count(p->e, IKE_COUNT_REKEYED), 1);
 }
 
+static void who_is_being_deleted_is_not_looked_for(void **state)
+{
+    (void)state;
+    connect_behind_nat();
+    esp_from("203.0.113.66", 6666);
+    edge_clear(p->e);
+    OK(edge_command(p->e, (struct ike_cmd){.type = IKE_CMD_TUNNEL_REMOVE, .handle = EDGE_TUNNEL}));
+    assert_int_equal(edge_sent(p->e), 0); /* window 1 */
+    wait_for_repetition();
+    assert_sent_to("203.0.113.9", 4500);
+    answer_from("203.0.113.9", 4500);
+    assert_sent_to("203.0.113.9", 4500); /* the Delete */
+    pair_carry(p);
+    assert_true(ike_idle(p->e->ike));
+}
+
 static void same_place_is_no_move(void **state)
 {
     (void)state;
@@ -396,6 +412,7 @@ int main(void)
         CASE(late_answer_after_giving_up_moves_nothing),
         CASE(nominations_are_limited),
         CASE(outstanding_request_goes_there_too),
+        CASE(who_is_being_deleted_is_not_looked_for),
         CASE(same_place_is_no_move),
         CASE(another_address_of_ours_nominates_nothing),
         CASE(strict_peer_keeps_its_address),
