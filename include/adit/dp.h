@@ -2,7 +2,11 @@
  * log on the packet path.
  *
  * struct dp is the control side: tables that dp_publish() makes visible to the workers by pointer swap. struct dp_worker is one
- * thread's mutable state: windows, counters, IV blocks. With one loop both live in one thread.
+ * thread's mutable state. With one loop both live in one thread; else every function on a dp belongs to the control thread, every
+ * one on a worker to its own, save dp_events(), which is the control thread's.
+ *
+ * A tunnel belongs to one worker, with its SAs: window, sequence numbers, IVs, path MTU. A packet that needs them and came to
+ * another worker leaves that one as PKT_TO_WORKER, as it came, to be given to p->worker.
  */
 #ifndef ADIT_DP_H
 #define ADIT_DP_H
@@ -20,8 +24,10 @@ struct dp_config {
     uint32_t sender_id;       /* 24 bit, RFC 6054: high bits of every GCM IV */
     uint32_t max_tunnels, max_sas, max_routes;
     uint8_t coalesce; /* DP_COALESCE_*: what every TUN takes as super-packets; see dp_coalesce() */
+    unsigned workers; /* threads, numbered from 0, at most DP_WORKERS_MAX; 0, 1: one, which may be the control thread */
 };
 enum { DP_COALESCE_TCP = 1, DP_COALESCE_UDP = 2 };
+#define DP_WORKERS_MAX 64
 enum rc dp_new(const struct dp_config *config, struct dp **ret) ADIT_MUST_USE;
 void dp_free(struct dp *dp);
 /* From the next batch on. A super-packet has pkt.offload set and its payload in a chain of packets (pkt.more). */
@@ -29,7 +35,7 @@ void dp_coalesce(struct dp *dp, uint8_t what);
 
 /* ---- control side. Changes are seen by workers after dp_publish(). */
 /* Add, or change in place. RC_UNSUPPORTED: `protect` (GRE inside ESP); RC_RANGE: addresses that do not fit each other;
- * RC_LIMIT: the handle is not below max_tunnels. */
+ * RC_LIMIT: the handle is not below max_tunnels, or its former holder waits in dp_garbage. */
 enum rc dp_tunnel_set(struct dp *dp, const struct tunnel_policy *tunnel) ADIT_MUST_USE;
 void dp_tunnel_remove(struct dp *dp, uint32_t tunnel); /* its SAs and routes go too */
 enum rc dp_route_set(struct dp *dp, const struct route_policy *route) ADIT_MUST_USE; /* key: account, prefix, tunnel */
@@ -45,8 +51,15 @@ enum rc dp_publish(struct dp *dp) ADIT_MUST_USE;
  * no inner packet may go to them. */
 enum rc dp_endpoints_set(struct dp *dp, const struct addr *endpoints, size_t n) ADIT_MUST_USE;
 
+/* With several workers, what was taken away may still be in the hands of one. Once every worker has been between two batches since
+ * the call of dp_garbage_take(), it may be freed; before the next tunnel gets a removed one's handle, it must be. NULL: nothing. */
+struct dp_garbage;
+struct dp_garbage *dp_garbage_take(struct dp *dp);
+void dp_garbage_free(struct dp *dp, struct dp_garbage *garbage);
+
 /* ---- packet side */
-enum rc dp_worker_new(struct dp *dp, unsigned index, struct dp_worker **ret) ADIT_MUST_USE;
+/* crypto: the worker's own, where there are several; NULL: dp's. It outlives the worker. */
+enum rc dp_worker_new(struct dp *dp, unsigned index, struct crypto *crypto, struct dp_worker **ret) ADIT_MUST_USE;
 void dp_worker_free(struct dp_worker *w);
 /* v: up to PKT_BATCH packets, ownership goes in and comes out in ret with a verdict. ret->cap must be >= 64 * n: a packet that
  * finds ret full goes back to the pool and counts as POOL. */

@@ -30,6 +30,7 @@ enum pkt_verdict {
     PKT_TO_GRE,  /* raw protocol 47; the kernel makes the outer IP header from `outer` */
     PKT_TO_ESP,  /* raw protocol 50 */
     PKT_TO_NATT, /* UDP 4500 */
+    PKT_TO_WORKER, /* number `worker`: as it came, for its dp_from_net() or, from TUN, dp_from_tun() */
 };
 
 /* Everything the outer header says that is not in `data`. Received: as it came. To send: what io must set. */
@@ -57,6 +58,7 @@ struct pkt {
     uint8_t from;     /* enum pkt_from */
     uint8_t verdict;  /* enum pkt_verdict */
     uint8_t reason;   /* enum dp_reason when dropped */
+    uint8_t worker;   /* PKT_TO_WORKER */
     uint32_t account; /* from TUN: whose; to TUN: whose */
     struct pkt_outer outer;
     struct pkt_offload offload;

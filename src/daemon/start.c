@@ -109,7 +109,7 @@ static enum rc cores_new(struct daemon *d, struct io_error *e)
     if (rc == RC_OK)
         rc = dp_new(&dp, &d->dp);
     if (rc == RC_OK)
-        rc = dp_worker_new(d->dp, 0, &d->worker);
+        rc = dp_worker_new(d->dp, 0, NULL, &d->worker);
     if (rc == RC_OK)
         rc = ike_new(&ike, &d->ike);
     if (rc != RC_OK)

@@ -37,7 +37,7 @@ static void prefetch_tunnels(const struct batch *b, const struct goal *goal, siz
         }
     for (size_t i = 0; i < n; i++)
         if (goal[i].tunnel < b->t->n_tun) {
-            const struct sa *sa = live[goal[i].tunnel].newest;
+            const struct sa *sa = SEE(live[goal[i].tunnel].newest);
             prefetch(b->t->tun[goal[i].tunnel], sa ? LINE : 2 * LINE);
             if (sa)
                 prefetch(&sa->key_out, 1);
@@ -45,9 +45,9 @@ static void prefetch_tunnels(const struct batch *b, const struct goal *goal, siz
                 prefetch(&b->w->count[goal[i].tunnel], 1);
         }
     for (size_t i = 0; i < n; i++) {
-        const struct sa *sa = goal[i].tunnel < b->t->n_tun ? live[goal[i].tunnel].newest : NULL;
+        const struct sa *sa = goal[i].tunnel < b->t->n_tun ? SEE(live[goal[i].tunnel].newest) : NULL;
         if (sa) {
-            prefetch(sa->peer, 1);
+            prefetch(SEE(sa->peer), 1);
             prefetch(sa->key_out, 1);
         }
     }
@@ -134,12 +134,14 @@ void ways_choose(const struct batch *b, struct in *in, size_t n)
 static struct sa *sa_choose(struct batch *b, const struct live *live, const uint8_t *p, const struct ip_view *ip,
                             enum dp_reason *ret_reason)
 {
-    struct sa *early = NULL, *newest = live->newest;
-    if (LIKELY(newest && !newest->early && !sa_is_exhausted(b, newest) && sa_holds(newest, &newest->out, p, ip, false)))
+    struct sa *early = NULL, *newest = SEE(live->newest);
+    if (LIKELY(newest && !READ(newest->early) && !sa_is_exhausted(b, newest) &&
+               sa_holds(newest, &newest->out, p, ip, false)))
         return newest; /* without a look at the set */
     *ret_reason = DP_REASON_NO_SA;
-    for (uint32_t i = 0; live->sas && i < live->sas->n; i++) {
-        struct sa *sa = live->sas->v[i];
+    const struct sa_set *sas = SEE(live->sas);
+    for (uint32_t i = 0; sas && i < READ(sas->n); i++) {
+        struct sa *sa = SEE(sas->v[i]);
         if (UNLIKELY(sa_is_exhausted(b, sa))) {
             *ret_reason = DP_REASON_ESP_EXPIRED;
             continue;
@@ -148,7 +150,7 @@ static struct sa *sa_choose(struct batch *b, const struct live *live, const uint
             *ret_reason = DP_REASON_ESP_SELECTOR;
             continue;
         }
-        if (LIKELY(!sa->early))
+        if (LIKELY(!READ(sa->early)))
             return sa;
         if (!early)
             early = sa;

@@ -5,13 +5,15 @@
 
 enum rc dp_new(const struct dp_config *config, struct dp **ret)
 {
-    if (config->sender_id >> 24 != 0 || config->max_tunnels == 0 || config->max_tunnels >= FIB_SINGLE)
+    if (config->workers > DP_WORKERS_MAX || config->sender_id >> 24 != 0 || config->max_tunnels == 0 ||
+        config->max_tunnels >= FIB_SINGLE)
         return RC_RANGE;
     struct dp *dp = calloc(1, sizeof *dp);
     if (!dp)
         return RC_NOMEM;
     dp->config = *config;
     dp->tunnels_dirty = true;
+    dp->garbage_end = &dp->garbage;
     dp->seed = config->rng ? rng_u64(config->rng) : 0;
     dp->live = aligned_alloc(LINE, config->max_tunnels * sizeof *dp->live);
     dp->tunnel = calloc(config->max_tunnels, sizeof(struct tunnel *));
@@ -26,7 +28,7 @@ enum rc dp_new(const struct dp_config *config, struct dp **ret)
 
 void dp_coalesce(struct dp *dp, uint8_t what)
 {
-    dp->config.coalesce = what;
+    WRITE(dp->config.coalesce, what);
 }
 
 void dp_free(struct dp *dp)
@@ -38,6 +40,7 @@ void dp_free(struct dp *dp)
     /* Without a route or tunnel left, publishing frees what the workers saw last; should it lack the memory, that stays. */
     if (dp->tables && dp_publish(dp) == RC_OK)
         tables_free(dp->tables);
+    dp_garbage_free(dp, dp_garbage_take(dp));
     for (struct map_node *n = map_walk(&dp->routes, NULL), *next; n; n = next) {
         next = map_walk(&dp->routes, n);
         map_remove(&dp->routes, n);
@@ -89,7 +92,7 @@ static void view_interface(struct tun *v, const struct tunnel_policy *t)
     }
 }
 
-static struct tun view_of(const struct tunnel_policy *t)
+static struct tun view_of(const struct dp_config *config, const struct tunnel_policy *t)
 {
     uint16_t flags =
         (uint16_t)((t->checksum ? GRE_CHECKSUM : 0) | (t->has_key ? GRE_KEY : 0) | (t->sequence ? GRE_SEQUENCE : 0));
@@ -98,6 +101,7 @@ static struct tun view_of(const struct tunnel_policy *t)
         .account = t->account,
         .type = t->type,
         .ttl = t->ttl ? t->ttl : 64,
+        .owner = (uint8_t)(config->workers > 1 ? t->tunnel % config->workers : 0),
         .df = t->df,
         .ecn = t->ecn,
         .dscp = t->dscp,
@@ -138,12 +142,28 @@ static void tun_free(struct dp *dp, struct tun *v)
     free(v);
 }
 
+/* No worker has the view any more: should one have computed limits by it to the end, they are the present ones' again. A removed
+ * tunnel's handle is free. */
+static void garbage_tun(struct dp *dp, struct dp_garbage *g)
+{
+    struct tun *v = CONTAINER_OF(g, struct tun, garbage);
+    struct live *live = &dp->live[v->handle];
+    if (dp->tunnel[v->handle])
+        limits_update(live, dp->tunnel[v->handle]->view);
+    if (live->leaving == v)
+        live->leaving = NULL;
+    tun_free(dp, v);
+}
+
 /* A view that no table refers to can go at once; a published one goes with the next publication. */
 static void view_replace(struct dp *dp, struct tunnel *t, uint32_t handle, struct tun *view)
 {
     const struct tables *pub = dp->tables;
-    if (t->view && !(handle < pub->n_tun && pub->tun[handle] == t->view))
+    struct tun *seen = handle < pub->n_tun ? pub->tun[handle] : NULL; /* by workers */
+    if (t->view && t->view != seen)
         tun_free(dp, t->view);
+    if (!view && dp->config.workers > 1)
+        dp->live[handle].leaving = seen;
     t->view = view;
     dp->tunnels_dirty = true;
 }
@@ -169,6 +189,8 @@ enum rc dp_tunnel_set(struct dp *dp, const struct tunnel_policy *policy)
 {
     if (policy->tunnel >= dp->config.max_tunnels)
         return RC_LIMIT;
+    if (dp->live[policy->tunnel].leaving)
+        return RC_LIMIT;
     if (policy->protect != TUNNEL_NONE && policy->type == TUNNEL_GRE)
         return RC_UNSUPPORTED;
     if (!policy_is_usable(policy))
@@ -183,7 +205,7 @@ enum rc dp_tunnel_set(struct dp *dp, const struct tunnel_policy *policy)
         free(view);
         return RC_NOMEM;
     }
-    *view = view_of(policy);
+    *view = view_of(&dp->config, policy);
     struct tun *old = t->view;
     struct prefix net[2] = {policy->interface4, policy->interface6};
     if (sources_get(dp, policy->sources, policy->n_sources, &view->sources) != RC_OK ||
@@ -206,7 +228,7 @@ enum rc dp_tunnel_set(struct dp *dp, const struct tunnel_policy *policy)
     t->net[1] = net[1];
     struct live *live = &dp->live[policy->tunnel];
     if (old && !(addr_equal(&old->local, &view->local) && addr_equal(&old->remote, &view->remote)))
-        live->path_mtu = 0; /* it was another path's */
+        SHOW(live->path_mtu, 0); /* it was another path's */
     view_replace(dp, t, policy->tunnel, view);
     limits_update(live, view);
     return RC_OK;
@@ -228,7 +250,7 @@ void tables_reap(struct dp *dp, const struct tables *old, const struct tables *n
 {
     for (uint32_t i = 0; i < old->n_tun; i++)
         if (old->tun[i] && !(i < new->n_tun &&new->tun[i] == old->tun[i]))
-            tun_free(dp, old->tun[i]);
+            garbage_add(dp, &old->tun[i]->garbage, garbage_tun);
 }
 
 enum rc dp_endpoints_set(struct dp *dp, const struct addr *endpoints, size_t n)

@@ -19,7 +19,7 @@ static enum dp_reason begin(struct batch *b, const struct pkt *p, struct sa *sa)
         return DP_REASON_ESP_EXPIRED;
     }
     if (!window_check(&sa->window, load_be32(p->data + 4))) {
-        sa->replay_drops++;
+        ADD(sa->replay_drops, 1);
         return DP_REASON_ESP_REPLAY;
     }
     return DP_REASON_NONE;
@@ -40,7 +40,7 @@ static bool is_ours(struct batch *b, struct key dst)
 static struct sa *sa_of(struct batch *b, uint32_t spi, const struct tun **ret_tun)
 {
     if (!b->sa_last || b->sa_last->spi_in != spi) {
-        struct sa *sa = sa_find_in(b->w->dp->by_in, spi);
+        struct sa *sa = sa_find_in(SEE(b->w->dp->by_in), spi);
         const struct tun *tun = sa && sa->tunnel < b->t->n_tun ? b->t->tun[sa->tunnel] : NULL;
         if (!tun)
             return NULL;
@@ -67,6 +67,8 @@ void esp_in_begin(struct batch *b, struct pkt *p)
         batch_drop(b, p, NULL, DP_REASON_ESP_UNKNOWN_SPI);
         return;
     }
+    if (UNLIKELY(batch_elsewhere(b, p, tun)))
+        return;
     enum dp_reason reason = begin(b, p, sa);
     if (UNLIKELY(reason != DP_REASON_NONE)) {
         batch_drop(b, p, tun, reason);
@@ -91,12 +93,23 @@ static void nominate(struct batch *b, struct sa *sa, const struct pkt *p)
     }
 }
 
+/* The control side has moved the peer. */
+static void take_move(struct sa *sa)
+{
+    const struct sa_peer *peer = __atomic_exchange_n(&sa->moved, NULL, __ATOMIC_ACQUIRE);
+    sa->from = sa_from(peer);
+    sa->nominated = (struct endpoint){0};
+}
+
 static void note_authentic(struct batch *b, struct sa *sa, const struct pkt *p)
 {
     if (UNLIKELY(!sa->seen)) {
         sa->seen = batch_event(b, DP_EVENT_SA_SEEN, sa, NULL);
-        sa->early &= !sa->seen;
+        if (sa->seen)
+            WRITE(sa->early, false);
     }
+    if (UNLIKELY(READ(sa->moved) != NULL))
+        take_move(sa);
     bool same_port = sa->from.port == 0 || p->from != PKT_FROM_NATT || p->outer.sport == sa->from.port;
     if (UNLIKELY(!(same_port && addr_same(&p->outer.src, &sa->from.addr))))
         nominate(b, sa, p);
@@ -107,11 +120,11 @@ static enum dp_reason open_trailer(struct job *j, enum rc rc)
     struct sa *sa = j->sa;
     struct pkt *p = j->p;
     if (rc != RC_OK) {
-        sa->integrity_drops++;
+        ADD(sa->integrity_drops, 1);
         return DP_REASON_ESP_INTEGRITY;
     }
     if (!window_commit(&sa->window, j->seq)) { /* its twin stood earlier in this batch */
-        sa->replay_drops++;
+        ADD(sa->replay_drops, 1);
         return DP_REASON_ESP_REPLAY;
     }
     uint32_t text_len = p->len - ESP_HEADER - sa->in.iv - sa->in.icv;
@@ -130,7 +143,7 @@ static enum dp_reason open_trailer(struct job *j, enum rc rc)
 
 void esp_in_finish(struct batch *b)
 {
-    crypto_esp_open(b->w->dp->config.crypto, b->op, b->n_ops);
+    crypto_esp_open(b->w->crypto, b->op, b->n_ops);
     for (size_t i = 0; i < b->n_jobs; i++) {
         struct job *j = &b->job[i];
         enum dp_reason reason = open_trailer(j, b->op[i].rc);

@@ -10,12 +10,12 @@ static void note_soft_limit(struct batch *b, struct sa *sa)
 
 static void iv_write(struct batch *b, struct sa *sa, uint8_t *p)
 {
-    const struct dp_config *c = &b->w->dp->config;
     if (sa->out.cbc)
-        crypto_esp_cbc_iv(c->crypto, p); /* RFC 3602 3: unpredictable */
+        crypto_esp_cbc_iv(b->w->crypto, p); /* RFC 3602 3: unpredictable */
     else if (sa->out.iv == 8)
-        store_be64(p, (uint64_t)c->sender_id << 40 | sa->iv_next); /* RFC 4106 3.1: never twice under a key */
-    sa->iv_next++;
+        store_be64(p, (uint64_t)b->w->dp->config.sender_id << 40 |
+                          sa->iv_next); /* RFC 4106 3.1: never twice under a key */
+    ADD(sa->iv_next, 1);
 }
 
 bool esp_out_begin(struct batch *b, struct job *j)
@@ -31,28 +31,30 @@ bool esp_out_begin(struct batch *b, struct job *j)
         batch_drop(b, p, j->tun, DP_REASON_ESP_EXPIRED);
         return false;
     }
-    sa->bytes_out += p->len;
+    ADD(sa->bytes_out, p->len);
 
     wire_esp_trailer_write(p->data, p->len, text_len, j->version == 4 ? IP_PROTO_IPV4 : IP_PROTO_IPV6);
     p->data -= head;
     p->len = head + text_len + sa->out.icv;
     store_be32(p->data, sa->spi_out);
-    store_be32(p->data + 4, ++sa->seq);
+    ADD(sa->seq, 1);
+    store_be32(p->data + 4, sa->seq);
     iv_write(b, sa, p->data + ESP_HEADER);
     note_soft_limit(b, sa);
 
-    p->outer = sa->peer->outer;
+    const struct sa_peer *peer = SEE(sa->peer);
+    p->outer = peer->outer;
     p->outer.ttl = j->tun->ttl;
     p->outer.tos = j->tos;
     p->outer.df = j->df;
-    p->verdict = sa->peer->udp ? PKT_TO_NATT : PKT_TO_ESP;
+    p->verdict = peer->udp ? PKT_TO_NATT : PKT_TO_ESP;
     b->op[b->n_ops++] = (struct esp_op){.key = sa->key_out, .pkt = p->data, .text_len = text_len};
     return true;
 }
 
 void esp_out_finish(struct batch *b)
 {
-    crypto_esp_seal(b->w->dp->config.crypto, b->op, b->n_ops);
+    crypto_esp_seal(b->w->crypto, b->op, b->n_ops);
     for (size_t i = 0, k = 0; i < b->n_jobs; i++) {
         const struct job *j = &b->job[i];
         if (!j->sa || j->p->verdict == PKT_DROP)

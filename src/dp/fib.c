@@ -102,6 +102,18 @@ enum rc fib_build(const struct account *a, struct fib **ret)
     return rc;
 }
 
+static void garbage_fib(struct dp *dp, struct dp_garbage *g)
+{
+    (void)dp;
+    fib_free(CONTAINER_OF(g, struct fib, garbage));
+}
+
+void fib_retire(struct dp *dp, struct fib *f)
+{
+    if (f)
+        garbage_add(dp, &f->garbage, garbage_fib);
+}
+
 void fib_free(struct fib *f)
 {
     if (!f)

@@ -42,7 +42,9 @@ static void answer_too_big(struct batch *b, struct pkt *p, const struct ip_view 
     struct live *live = &b->w->dp->live[tun->handle];
     struct addr src = icmp_source(b, tun, ip->version);
     struct pkt *answer = NULL;
-    if (src.family && wire_icmp_may_answer(p->data, ip) && bucket_allows(&live->icmp, ICMP_RATE, ICMP_RATE, b->now))
+    bool own = tun->owner == b->w->index; /* as always, unless the MTU has become less meanwhile */
+    if (own && src.family && wire_icmp_may_answer(p->data, ip) &&
+        bucket_allows(&live->icmp, ICMP_RATE, ICMP_RATE, b->now))
         answer = pkt_get(b->pool, false);
     if (answer) {
         struct wr w = wr_of(answer->data, PKT_SMALL);
@@ -97,21 +99,22 @@ static void fragment(struct batch *b, struct pkt *p, const struct ip_view *ip, c
 void way_fit(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct way *way)
 {
     struct live *live = &b->w->dp->live[way->tun->handle];
-    if (UNLIKELY(b->now >= live->path_mtu_until))
+    if (UNLIKELY(b->now >= READ(live->path_mtu_until)))
         pmtu_forget(live, way->tun);
     const struct limits *limits = way->sa ? &way->sa->out.limits : &live->limits;
+    uint16_t mtu = READ(limits->mtu);
     mss_clamp(p, ip, limits);
 
     struct job j = job_of(p, ip, way);
-    if (LIKELY(ip->len <= limits->mtu))
+    if (LIKELY(ip->len <= mtu))
         out_add(b, &j);
-    else if (limits->mtu == 0)
+    else if (mtu == 0)
         refuse(b, p, way->tun, DP_REASON_TOO_BIG);
     else if (ip->version == 6 && ip->len <= IP6_MIN_MTU) {
         j.df = false;
         out_add(b, &j);
     } else if (ip->df)
-        answer_too_big(b, p, ip, way->tun, limits->mtu);
+        answer_too_big(b, p, ip, way->tun, mtu);
     else
-        fragment(b, p, ip, way, limits->mtu);
+        fragment(b, p, ip, way, mtu);
 }

@@ -62,8 +62,6 @@ static enum dp_reason header_check(struct batch *b, const struct pkt *p, const s
     *tun = t;
     if (h->flags & GRE_CHECKSUM && wire_sum(p->data, p->len, 0) != 0xffff)
         return DP_REASON_GRE_CHECKSUM;
-    if (t->sequence_check && h->flags & GRE_SEQUENCE && !sequence_advances(&b->w->dp->live[t->handle], h->sequence))
-        return DP_REASON_GRE_SEQUENCE;
     return DP_REASON_NONE;
 }
 
@@ -72,8 +70,8 @@ static uint8_t outer_tos(const struct tun *tun)
     return tun->dscp == DSCP_COPY ? 0 : (uint8_t)(tun->dscp << 2);
 }
 
-/* The packet is at its inner IP header. True: it was a keepalive, and its verdict is made. */
-static bool keepalive(struct batch *b, struct pkt *p, const struct tun *tun)
+/* The packet is at its inner IP header, behind `outer_len` octets of GRE. True: it was a keepalive, and its verdict is made. */
+static bool keepalive(struct batch *b, struct pkt *p, const struct tun *tun, uint8_t outer_len)
 {
     struct ip_view ip;
     struct gre_header h;
@@ -86,6 +84,11 @@ static bool keepalive(struct batch *b, struct pkt *p, const struct tun *tun)
     if (wire_gre_read(p->data + IP4_HEADER, ip.len - IP4_HEADER, &h) != RC_OK || h.proto != GRE_PROTO_KEEPALIVE)
         return false;
 
+    if (batch_elsewhere(b, p, tun)) {
+        p->data -= outer_len;
+        p->len += outer_len;
+        return true;
+    }
     struct bucket *bucket = &b->w->dp->live[tun->handle].keepalive;
     if (!tun->keepalive || !bucket_allows(bucket, KEEPALIVE_RATE, KEEPALIVE_BURST, b->now)) {
         batch_drop(b, p, tun, DP_REASON_KEEPALIVE);
@@ -109,6 +112,12 @@ void gre_in(struct batch *b, struct pkt *p)
         return;
     }
     enum dp_reason reason = header_check(b, p, &tun, &h);
+    if (reason == DP_REASON_NONE && UNLIKELY(tun->sequence_check && h.flags & GRE_SEQUENCE)) {
+        if (batch_elsewhere(b, p, tun))
+            return;
+        if (!sequence_advances(&b->w->dp->live[tun->handle], h.sequence))
+            reason = DP_REASON_GRE_SEQUENCE;
+    }
     if (UNLIKELY(reason != DP_REASON_NONE)) {
         batch_drop(b, p, tun, reason);
         return;
@@ -117,7 +126,7 @@ void gre_in(struct batch *b, struct pkt *p)
     p->len -= h.len;
     if (h.proto == GRE_PROTO_IPV6)
         inner_accept(b, p, tun, NULL, 6);
-    else if (!keepalive(b, p, tun))
+    else if (!keepalive(b, p, tun, h.len))
         inner_accept(b, p, tun, NULL, 4);
 }
 
@@ -130,8 +139,8 @@ bool gre_out(struct batch *b, const struct job *j)
         return false;
     }
     struct tunnel_count *count = &b->w->count[tun->handle];
-    count->c.packets_out++;
-    count->c.bytes_out += p->len;
+    ADD(count->c.packets_out, 1);
+    ADD(count->c.bytes_out, p->len);
 
     struct gre_header h = {
         .flags = tun->gre_flags,

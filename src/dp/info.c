@@ -15,12 +15,12 @@ const char *dp_reason_name(enum dp_reason r)
 
 static void add(struct dp_counters *to, const struct dp_counters *c)
 {
-    to->packets_in += c->packets_in;
-    to->bytes_in += c->bytes_in;
-    to->packets_out += c->packets_out;
-    to->bytes_out += c->bytes_out;
+    to->packets_in += READ(c->packets_in);
+    to->bytes_in += READ(c->bytes_in);
+    to->packets_out += READ(c->packets_out);
+    to->bytes_out += READ(c->bytes_out);
     for (int i = 0; i < DP_REASON_END; i++)
-        to->drops[i] += c->drops[i];
+        to->drops[i] += READ(c->drops[i]);
 }
 
 static void subtract(struct dp_counters *from, const struct dp_counters *c)
@@ -36,7 +36,7 @@ static void subtract(struct dp_counters *from, const struct dp_counters *c)
 void worker_counters_sum(const struct dp *dp, uint32_t tunnel, struct dp_counters *ret)
 {
     *ret = (struct dp_counters){0};
-    for (unsigned i = 0; i < WORKERS_MAX; i++)
+    for (unsigned i = 0; i < DP_WORKERS_MAX; i++)
         if (dp->worker[i])
             add(ret, &dp->worker[i]->count[tunnel].c);
 }
@@ -55,11 +55,11 @@ void traffic_add(struct traffic *to, const struct traffic *t)
 
 struct traffic traffic_of_sa(const struct sa *sa)
 {
-    return (struct traffic){.packets_in = sa->packets_in,
-                            .bytes_in = sa->bytes_in,
-                            .packets_out = sa->seq,
-                            .bytes_out = sa->bytes_out,
-                            .last_in = sa->last_in};
+    return (struct traffic){.packets_in = READ(sa->packets_in),
+                            .bytes_in = READ(sa->bytes_in),
+                            .packets_out = READ(sa->seq),
+                            .bytes_out = READ(sa->bytes_out),
+                            .last_in = READ(sa->last_in)};
 }
 
 struct traffic traffic_of_tunnel(const struct live *live)
@@ -88,9 +88,9 @@ static const struct sa *sending(const struct live *live)
     const struct sa *early = NULL;
     for (uint32_t i = 0; live->sas && i < live->sas->n; i++) {
         const struct sa *sa = live->sas->v[i];
-        if (sa->expired || sa->seq >= SEQ_HARD || sa->iv_next >= IV_HARD)
+        if (READ(sa->expired) || READ(sa->seq) >= SEQ_HARD || READ(sa->iv_next) >= IV_HARD)
             continue;
-        if (!sa->early)
+        if (!READ(sa->early))
             return sa;
         if (!early)
             early = sa;
@@ -106,18 +106,19 @@ bool dp_tunnel_info(const struct dp *dp, uint32_t handle, struct dp_tunnel_info 
     const struct live *live = &dp->live[handle];
     const struct sa *sa = sending(live);
     const struct limits *limits = sa ? &sa->out.limits : &live->limits;
+    uint16_t learned = READ(live->path_mtu);
     struct dp_tunnel_info info = {
-        .mtu = limits->mtu,
-        .mss4 = limits->mss4,
-        .mss6 = limits->mss6,
-        .path_mtu = live->path_mtu ? live->path_mtu : t->view->path_mtu,
+        .mtu = READ(limits->mtu),
+        .mss4 = READ(limits->mss4),
+        .mss6 = READ(limits->mss6),
+        .path_mtu = learned ? learned : t->view->path_mtu,
         .sendable = t->view->type == TUNNEL_GRE || sa,
     };
     worker_counters_sum(dp, handle, &info.counters);
     subtract(&info.counters, &t->base);
-    for (unsigned i = 0; i < WORKERS_MAX; i++)
-        if (dp->worker[i] && dp->worker[i]->count[handle].last_in > info.last_in)
-            info.last_in = dp->worker[i]->count[handle].last_in;
+    for (unsigned i = 0; i < DP_WORKERS_MAX; i++)
+        if (dp->worker[i] && READ(dp->worker[i]->count[handle].last_in) > info.last_in)
+            info.last_in = READ(dp->worker[i]->count[handle].last_in);
     if (info.counters.packets_in == 0)
         info.last_in = 0; /* the handle's former holder's */
     struct traffic traffic = traffic_of_tunnel(live);
@@ -134,17 +135,17 @@ bool dp_sa_info(const struct dp *dp, uint32_t spi_in, struct dp_sa_info *ret)
     if (!sa)
         return false;
     *ret = (struct dp_sa_info){
-        .packets_in = sa->packets_in,
-        .bytes_in = sa->bytes_in,
-        .packets_out = sa->seq,
-        .bytes_out = sa->bytes_out,
-        .seq_in = sa->window.top,
-        .seq_out = sa->seq,
-        .replay_drops = sa->replay_drops,
-        .integrity_drops = sa->integrity_drops,
-        .mtu = sa->out.limits.mtu,
-        .mss4 = sa->out.limits.mss4,
-        .mss6 = sa->out.limits.mss6,
+        .packets_in = READ(sa->packets_in),
+        .bytes_in = READ(sa->bytes_in),
+        .packets_out = READ(sa->seq),
+        .bytes_out = READ(sa->bytes_out),
+        .seq_in = READ(sa->window.top),
+        .seq_out = READ(sa->seq),
+        .replay_drops = READ(sa->replay_drops),
+        .integrity_drops = READ(sa->integrity_drops),
+        .mtu = READ(sa->out.limits.mtu),
+        .mss4 = READ(sa->out.limits.mss4),
+        .mss6 = READ(sa->out.limits.mss6),
         .sending = sending(&dp->live[sa->tunnel]) == sa,
     };
     return true;
@@ -153,16 +154,16 @@ bool dp_sa_info(const struct dp *dp, uint32_t spi_in, struct dp_sa_info *ret)
 void dp_total_info(const struct dp *dp, struct dp_counters *ret)
 {
     struct dp_counters sum = {0};
-    for (unsigned i = 0; i < WORKERS_MAX; i++) {
+    for (unsigned i = 0; i < DP_WORKERS_MAX; i++) {
         const struct dp_worker *w = dp->worker[i];
         if (!w)
             continue;
         add(&sum, &w->total); /* drops */
         for (uint32_t k = 0; k < w->n_count; k++) {
-            sum.packets_in += w->count[k].c.packets_in;
-            sum.bytes_in += w->count[k].c.bytes_in;
-            sum.packets_out += w->count[k].c.packets_out;
-            sum.bytes_out += w->count[k].c.bytes_out;
+            sum.packets_in += READ(w->count[k].c.packets_in);
+            sum.bytes_in += READ(w->count[k].c.bytes_in);
+            sum.packets_out += READ(w->count[k].c.packets_out);
+            sum.bytes_out += READ(w->count[k].c.bytes_out);
         }
     }
     struct traffic traffic = dp->gone;

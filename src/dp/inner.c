@@ -97,13 +97,13 @@ void inner_accept(struct batch *b, struct pkt *p, const struct tun *tun, struct 
     p->account = tun->account;
 
     if (sa) { /* its tunnel's counters are the sum of its SAs' */
-        sa->packets_in++;
-        sa->bytes_in += ip.len;
-        sa->last_in = b->now;
+        ADD(sa->packets_in, 1);
+        ADD(sa->bytes_in, ip.len);
+        WRITE(sa->last_in, b->now);
         return;
     }
     struct tunnel_count *count = &b->w->count[tun->handle];
-    count->c.packets_in++;
-    count->c.bytes_in += ip.len;
-    count->last_in = b->now;
+    ADD(count->c.packets_in, 1);
+    ADD(count->c.bytes_in, ip.len);
+    WRITE(count->last_in, b->now);
 }

@@ -37,9 +37,8 @@ static struct limits limits_of(const struct tun *tun, uint16_t mtu)
         .mtu = mtu, .mss4 = mss_of(tun, mtu, TCP4_OVERHEAD), .mss6 = mss_of(tun, mtu, TCP6_OVERHEAD)};
 }
 
-void limits_update(struct live *live, const struct tun *tun)
+static void update(struct live *live, const struct tun *tun, uint16_t path)
 {
-    uint16_t path = live->path_mtu && live->path_mtu < tun->path_mtu ? live->path_mtu : tun->path_mtu;
     struct dp_overhead o = {
         .type = tun->type,
         .outer_v6 = tun->local.family == 6,
@@ -49,12 +48,27 @@ void limits_update(struct live *live, const struct tun *tun)
         .alg = {.encr = ENCR_AES_GCM_16, .encr_bits = 256},
     };
     /* An IPsec tunnel without an SA: what AES-GCM will allow, so that routes can be made before the peer comes. */
-    live->limits = limits_of(tun, dp_inner_mtu(&o, path));
-    for (uint32_t i = 0; live->sas && i < live->sas->n; i++) {
-        struct sa *sa = live->sas->v[i];
-        o.outer_v6 = sa->peer->outer.dst.family == 6;
-        o.udp = sa->peer->udp;
+    limits_write(&live->limits, limits_of(tun, dp_inner_mtu(&o, path)));
+    const struct sa_set *sas = SEE(live->sas);
+    for (uint32_t i = 0; sas && i < READ(sas->n); i++) {
+        struct sa *sa = SEE(sas->v[i]);
+        const struct sa_peer *peer = SEE(sa->peer);
+        o.outer_v6 = peer->outer.dst.family == 6;
+        o.udp = peer->udp;
         o.alg = sa->alg;
-        sa->in.limits = sa->out.limits = limits_of(tun, dp_inner_mtu(&o, path));
+        struct limits limits = limits_of(tun, dp_inner_mtu(&o, path));
+        limits_write(&sa->in.limits, limits);
+        limits_write(&sa->out.limits, limits);
     }
+}
+
+/* Two may be at it at once, each of whom wrote path_mtu before: whoever is not the last to write it looks again. */
+void limits_update(struct live *live, const struct tun *tun)
+{
+    uint16_t learned;
+    do {
+        learned = SEE(live->path_mtu);
+        update(live, tun, learned && learned < tun->path_mtu ? learned : tun->path_mtu);
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    } while (READ(live->path_mtu) != learned);
 }

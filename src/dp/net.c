@@ -31,7 +31,7 @@ static bool differs(const struct pkt *p, const struct pkt *before)
 
 static size_t goals_of(const struct batch *b, struct pkt **v, size_t n, struct goal *goal)
 {
-    const struct sa_index *x = b->w->dp->by_in;
+    const struct sa_index *x = SEE(b->w->dp->by_in);
     const struct pkt *before = NULL;
     size_t k = 0;
     for (size_t i = 0; i < n && i < AHEAD; i++)
@@ -58,7 +58,7 @@ static void fetch_sas(const struct batch *b, struct goal *goal, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (goal[i].esp) {
-            goal[i].sa = sa_find_in(b->w->dp->by_in, load_be32(goal[i].p->data));
+            goal[i].sa = sa_find_in(SEE(b->w->dp->by_in), load_be32(goal[i].p->data));
             if (goal[i].sa)
                 prefetch(goal[i].sa, 2 * LINE);
         }

@@ -1,23 +1,26 @@
 /* Path MTU from outer ICMP (RFC 1191, RFC 8201; RFC 4301 8.2). ICMP is not authenticated: a message counts only if the packet it
  * quotes is one of ours (endpoints and key of a GRE tunnel; SPI, endpoints and ports of an SA), only to lower the path MTU, never
- * below the floor, and for ten minutes. */
+ * below the floor, and for ten minutes.
+ *
+ * It comes to any worker. The order in which path_mtu and its end are written sees to it that none is kept for ever, and
+ * limits_update() to it that the limits are those of the last one. */
 #include "worker.h"
 
 void pmtu_forget(struct live *live, const struct tun *tun)
 {
-    live->path_mtu = 0;
-    live->path_mtu_until = NEVER;
+    WRITE(live->path_mtu_until, NEVER);
+    SHOW(live->path_mtu, 0);
     limits_update(live, tun);
 }
 
 static void lower(struct batch *b, const struct tun *tun, uint16_t mtu)
 {
     struct live *live = &b->w->dp->live[tun->handle];
-    uint16_t now = live->path_mtu ? live->path_mtu : tun->path_mtu;
+    uint16_t learned = READ(live->path_mtu), now = learned ? learned : tun->path_mtu;
     if (mtu > now || mtu >= tun->path_mtu)
         return;
-    live->path_mtu = mtu;
-    live->path_mtu_until = b->now + PMTU_AGE;
+    WRITE(live->path_mtu, mtu);
+    SHOW(live->path_mtu_until, b->now + PMTU_AGE);
     limits_update(live, tun);
 }
 
@@ -41,13 +44,16 @@ static bool match_esp(struct batch *b, const struct icmp_too_big *m, bool udp, s
     bool found = false;
     if (esp.n < 4)
         return false;
-    const struct sa_index *x = b->w->dp->by_out;
+    const struct sa_index *x = SEE(b->w->dp->by_out);
     uint32_t spi = load_be32(esp.p);
     struct sa *sa;
-    for (size_t i = sa_slot(x, spi); (sa = x->slot[i].sa) != NULL; i = (i + 1) & x->mask) {
-        if (sa == SA_GONE || x->slot[i].spi != spi || sa->peer->udp != udp || sa->tunnel >= b->t->n_tun)
+    for (size_t i = sa_slot(x, spi); (sa = sa_in_slot(&x->slot[i], spi)) != NULL; i = (i + 1) & x->mask) {
+        if (sa == SA_GONE || sa->tunnel >= b->t->n_tun)
             continue;
-        const struct pkt_outer *o = &sa->peer->outer;
+        const struct sa_peer *peer = SEE(sa->peer);
+        const struct pkt_outer *o = &peer->outer;
+        if (peer->udp != udp)
+            continue;
         const struct tun *tun = b->t->tun[sa->tunnel];
         if (!tun || !addr_equal(&o->src, &m->src) || !addr_equal(&o->dst, &m->dst))
             continue;

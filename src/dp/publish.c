@@ -1,5 +1,4 @@
-/* dp_publish: build what changed, swap one pointer, free what nobody can see any more. With one thread the free may follow at once;
- * with several it waits for a quiescent state, and retire() is the only place that has to know. */
+/* dp_publish: build what changed, swap one pointer, give away what no batch to come can see (garbage.c). */
 #include "tables.h"
 
 #include <stdlib.h>
@@ -180,18 +179,26 @@ void tables_free(struct tables *t)
     free(t);
 }
 
+static void garbage_tables(struct dp *dp, struct dp_garbage *g)
+{
+    struct tables *t = CONTAINER_OF(g, struct tables, garbage);
+    (void)dp;
+    if (!t->tun_shared)
+        free_tunnels(t);
+    free(t->fib);
+    free(t);
+}
+
 /* What the new tables no longer hold. */
 static void retire(struct dp *dp, struct tables *old, const struct tables *new, struct change *change, size_t n)
 {
     for (size_t i = 0; i < n; i++) /* by now the old ones */
-        fib_free(change[i].fib);
+        fib_retire(dp, change[i].fib);
     if (!old)
         return;
     tables_reap(dp, old, new);
-    if (old->tun != new->tun)
-        free_tunnels(old);
-    free(old->fib);
-    free(old);
+    old->tun_shared = old->tun == new->tun;
+    garbage_add(dp, &old->garbage, garbage_tables);
 }
 
 enum rc dp_publish(struct dp *dp)
@@ -231,7 +238,7 @@ enum rc dp_publish(struct dp *dp)
         change[i].account->dirty = false;
         change[i].fib = before;
     }
-    dp->tables = new;
+    SHOW(dp->tables, new);
     dp->tunnels_dirty = false;
     retire(dp, old, new, change, n);
     free(change);

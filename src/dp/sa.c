@@ -29,8 +29,8 @@ static void index_insert(struct sa_index *x, uint32_t spi, struct sa *sa)
     while (x->slot[i].sa && x->slot[i].sa != SA_GONE)
         i = (i + 1) & x->mask;
     x->used += x->slot[i].sa == NULL;
-    x->slot[i].spi = spi;
-    x->slot[i].sa = sa;
+    SHOW(x->slot[i].spi, spi); /* after SA_GONE, before the SA: sa_in_slot() */
+    SHOW(x->slot[i].sa, sa);
 }
 
 static void index_remove(struct sa_index *x, uint32_t spi, const struct sa *sa)
@@ -38,17 +38,23 @@ static void index_remove(struct sa_index *x, uint32_t spi, const struct sa *sa)
     size_t i = sa_slot(x, spi);
     while (x->slot[i].sa != sa)
         i = (i + 1) & x->mask;
-    x->slot[i].sa = SA_GONE;
+    SHOW(x->slot[i].sa, SA_GONE);
     if (x->slot[(i + 1) & x->mask].sa)
         return;
     for (; x->slot[i].sa == SA_GONE; i = (i - 1) & x->mask) { /* the end of a chain: free for good */
-        x->slot[i].sa = NULL;
+        SHOW(x->slot[i].sa, NULL);
         x->used--;
     }
 }
 
+static void garbage_index(struct dp *dp, struct dp_garbage *g)
+{
+    (void)dp;
+    free(CONTAINER_OF(g, struct sa_index, garbage));
+}
+
 /* Removed entries inside long chains stay: when they fill the index, it is made anew. */
-static enum rc index_make_room(struct sa_index **x)
+static enum rc index_make_room(struct dp *dp, struct sa_index **x)
 {
     struct sa_index *old = *x;
     if (old->used < (old->mask + 1) / 4 * 3)
@@ -59,18 +65,12 @@ static enum rc index_make_room(struct sa_index **x)
     for (size_t i = 0; i <= old->mask; i++)
         if (old->slot[i].sa && old->slot[i].sa != SA_GONE)
             index_insert(new, old->slot[i].spi, old->slot[i].sa);
-    *x = new;
-    free(old);
+    SHOW(*x, new);
+    garbage_add(dp, &old->garbage, garbage_index);
     return RC_OK;
 }
 
 /* ---- up --------------------------------------------------------------------------------------- */
-
-static void peer_free(struct sa *sa)
-{
-    if (sa->peer != &sa->first_peer)
-        free(sa->peer);
-}
 
 static void sa_free(struct sa *sa)
 {
@@ -78,7 +78,8 @@ static void sa_free(struct sa *sa)
         return;
     crypto_esp_key_free(sa->key_in);
     crypto_esp_key_free(sa->key_out);
-    peer_free(sa);
+    if (sa->peer != &sa->first_peer)
+        free(sa->peer);
     free(sa);
 }
 
@@ -93,11 +94,6 @@ static struct sa_peer peer_of(const struct path *path, bool udp, const struct tu
         .udp = udp,
         .path = *path,
     };
-}
-
-static struct endpoint from_of(const struct sa_peer *peer)
-{
-    return (struct endpoint){.addr = peer->outer.dst, .port = peer->outer.dport};
 }
 
 static bool path_is_usable(const struct path *p)
@@ -137,7 +133,7 @@ static enum rc sa_new(struct dp *dp, const struct child_sa *c, const struct tun 
     sa->out = sa->in;
     sa->first_peer = peer_of(&c->path, c->udp, tun);
     sa->peer = &sa->first_peer;
-    sa->from = from_of(sa->peer);
+    sa->from = sa_from(sa->peer);
     enum rc rc = crypto_esp_key_new(dp->config.crypto, c->alg, span_of(c->key_in, c->key_len), &sa->key_in);
     if (rc == RC_OK)
         rc = crypto_esp_key_new(dp->config.crypto, c->alg, span_of(c->key_out, c->key_len), &sa->key_out);
@@ -149,8 +145,23 @@ static enum rc sa_new(struct dp *dp, const struct child_sa *c, const struct tun 
     return RC_OK;
 }
 
+static void garbage_set(struct dp *dp, struct dp_garbage *g)
+{
+    (void)dp;
+    free(CONTAINER_OF(g, struct sa_set, garbage));
+}
+
+static void set_show(struct dp *dp, struct live *live, struct sa_set *new)
+{
+    struct sa_set *old = live->sas;
+    SHOW(live->newest, new &&new->n > 0 ? new->v[0] : NULL);
+    SHOW(live->sas, new);
+    if (old)
+        garbage_add(dp, &old->garbage, garbage_set);
+}
+
 /* The tunnel's SAs with `add` in front (NULL: none) and without `remove`. */
-static enum rc set_replace(struct live *live, struct sa *add, const struct sa *remove)
+static enum rc set_replace(struct dp *dp, struct live *live, struct sa *add, const struct sa *remove)
 {
     uint32_t n = live->sas ? live->sas->n : 0;
     struct sa_set *new = calloc(1, sizeof *new + (n + 1) * sizeof(struct sa *));
@@ -161,10 +172,7 @@ static enum rc set_replace(struct live *live, struct sa *add, const struct sa *r
     for (uint32_t i = 0; i < n; i++)
         if (live->sas->v[i] != remove)
             new->v[new->n++] = live->sas->v[i];
-    struct sa_set *old = live->sas;
-    live->sas = new;
-    live->newest = new->n > 0 ? new->v[0] : NULL;
-    free(old);
+    set_show(dp, live, new);
     return RC_OK;
 }
 
@@ -186,8 +194,8 @@ enum rc dp_child_up(struct dp *dp, uint64_t now, const struct child_sa *c)
     if (rc != RC_OK)
         return rc;
     struct live *live = &dp->live[c->tunnel];
-    if (index_make_room(&dp->by_in) != RC_OK || index_make_room(&dp->by_out) != RC_OK ||
-        set_replace(live, sa, NULL) != RC_OK) {
+    if (index_make_room(dp, &dp->by_in) != RC_OK || index_make_room(dp, &dp->by_out) != RC_OK ||
+        set_replace(dp, live, sa, NULL) != RC_OK) {
         sa_free(sa);
         return RC_NOMEM;
     }
@@ -204,28 +212,41 @@ enum rc dp_child_up(struct dp *dp, uint64_t now, const struct child_sa *c)
 
 /* ---- down, moved ------------------------------------------------------------------------------ */
 
+/* What it counted in a batch that ran while it was taken away. */
+static void garbage_sa(struct dp *dp, struct dp_garbage *g)
+{
+    struct sa *sa = CONTAINER_OF(g, struct sa, garbage);
+    struct traffic late = traffic_of_sa(sa);
+    late.packets_in -= sa->counted.packets_in;
+    late.bytes_in -= sa->counted.bytes_in;
+    late.packets_out -= sa->counted.packets_out;
+    late.bytes_out -= sa->counted.bytes_out;
+    traffic_add(dp->tunnel[sa->tunnel] ? &dp->live[sa->tunnel].gone : &dp->gone, &late);
+    sa_free(sa);
+}
+
 static void sa_remove(struct dp *dp, struct sa *sa)
 {
     struct live *live = &dp->live[sa->tunnel];
     for (uint32_t i = 0; i < live->sas->n; i++)
         if (live->sas->v[i]->replaces == sa) {
             live->sas->v[i]->replaces = NULL;
-            live->sas->v[i]->early = false;
+            WRITE(live->sas->v[i]->early, false);
         }
-    if (set_replace(live, NULL, sa) != RC_OK) { /* no memory: close the gap in the old set instead */
+    if (set_replace(dp, live, NULL, sa) != RC_OK) { /* no memory: close the gap in the old set instead */
         uint32_t k = 0;
         for (uint32_t i = 0; i < live->sas->n; i++)
             if (live->sas->v[i] != sa)
-                live->sas->v[k++] = live->sas->v[i];
-        live->sas->n = k;
-        live->newest = k > 0 ? live->sas->v[0] : NULL;
+                SHOW(live->sas->v[k++], live->sas->v[i]);
+        WRITE(live->sas->n, k);
+        SHOW(live->newest, k > 0 ? live->sas->v[0] : NULL);
     }
     index_remove(dp->by_in, sa->spi_in, sa);
     index_remove(dp->by_out, sa->spi_out, sa);
     dp->n_sas--;
-    struct traffic t = traffic_of_sa(sa);
-    traffic_add(&live->gone, &t);
-    sa_free(sa);
+    sa->counted = traffic_of_sa(sa);
+    traffic_add(&live->gone, &sa->counted);
+    garbage_add(dp, &sa->garbage, garbage_sa);
 }
 
 void dp_child_down(struct dp *dp, uint32_t spi_in)
@@ -240,9 +261,13 @@ void sa_remove_all(struct dp *dp, uint32_t tunnel)
     struct live *live = &dp->live[tunnel];
     while (live->sas && live->sas->n > 0)
         sa_remove(dp, live->sas->v[0]);
-    free(live->sas);
-    live->sas = NULL;
-    live->newest = NULL;
+    set_show(dp, live, NULL);
+}
+
+static void garbage_peer(struct dp *dp, struct dp_garbage *g)
+{
+    (void)dp;
+    free(CONTAINER_OF(g, struct sa_peer, garbage));
 }
 
 enum rc dp_child_moved(struct dp *dp, uint32_t spi_in, const struct path *path, bool udp)
@@ -257,11 +282,12 @@ enum rc dp_child_moved(struct dp *dp, uint32_t spi_in, const struct path *path, 
     if (!new)
         return RC_NOMEM;
     *new = peer_of(path, udp, tun);
-    peer_free(sa);
-    sa->peer = new;
-    sa->from = from_of(new);
-    sa->nominated = (struct endpoint){0};
-    dp->live[sa->tunnel].path_mtu = 0; /* it was another path's */
+    struct sa_peer *old = sa->peer;
+    SHOW(sa->peer, new);
+    SHOW(sa->moved, new);
+    if (old != &sa->first_peer)
+        garbage_add(dp, &old->garbage, garbage_peer);
+    SHOW(dp->live[sa->tunnel].path_mtu, 0); /* it was another path's */
     limits_update(&dp->live[sa->tunnel], tun);
     return RC_OK;
 }

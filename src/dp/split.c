@@ -114,7 +114,13 @@ static void cut_segment(const struct cut *c, struct pkt *s, uint32_t at, uint32_
 static bool is_too_big(const struct batch *b, const struct in *in, const struct way *way, uint32_t len)
 {
     const struct limits *l = way->sa ? &way->sa->out.limits : &b->w->dp->live[way->tun->handle].limits;
-    return len > l->mtu && in->ip.df && !(in->ip.version == 6 && len <= IP6_MIN_MTU);
+    return len > READ(l->mtu) && in->ip.df && !(in->ip.version == 6 && len <= IP6_MIN_MTU);
+}
+
+uint32_t super_piece(const struct in *in)
+{
+    uint32_t headers = headers_of(in->p, &in->ip), payload = in->ip.len - headers;
+    return headers + (payload < in->p->offload.gso_size ? payload : in->p->offload.gso_size);
 }
 
 void super_split(struct batch *b, const struct in *in, const struct way *way)
@@ -123,7 +129,7 @@ void super_split(struct batch *b, const struct in *in, const struct way *way)
     struct ip_view ip = in->ip;
     uint32_t size = in->p->offload.gso_size, payload = ip.len - c.headers;
     uint16_t k = 0;
-    if (UNLIKELY(is_too_big(b, in, way, c.headers + (payload < size ? payload : size)))) {
+    if (UNLIKELY(is_too_big(b, in, way, super_piece(in)))) {
         way_fit(b, in->p, &ip, way);
         return;
     }

@@ -1,10 +1,10 @@
 /* tables: what dp keeps. Three kinds of things, by who may write them:
  *   - struct tables, and all that hangs off it: immutable once published, replaced by pointer swap (dp_publish);
  *   - struct sa and struct live: the lasting state of an SA and of a tunnel, found through the tables, written by the worker that
- *     owns them (window, sequence, path MTU); they outlive any number of publications;
+ *     owns the tunnel (window, sequence, path MTU); they outlive any number of publications;
  *   - struct tunnel, account, route, source_set: the control side's own books, never seen by a worker.
  * The SA index takes insertions and removals in place, as single pointer stores: a rekey of one SA among 100,000 must not cost a
- * copy of the index.
+ * copy of the index. What is taken away is freed when no worker can hold it any more (garbage.c).
  */
 #ifndef ADIT_DP_TABLES_H
 #define ADIT_DP_TABLES_H
@@ -12,10 +12,10 @@
 #include "adit/dp.h"
 #include "lpm.h"
 #include "selector.h"
+#include "shared.h"
 #include "window.h"
 
 #define LINE 64
-#define WORKERS_MAX 64
 
 /* ---- limits (docs/limits.md) ------------------------------------------------------------------- */
 
@@ -31,6 +31,14 @@
 #define KEEPALIVE_BURST 5
 #define MOVED_REPEAT NS_PER_S /* the same nomination again at the earliest */
 
+/* ---- taken away ----------------------------------------------------------------------------------- */
+
+typedef void garbage_free_fn(struct dp *dp, struct dp_garbage *g);
+struct dp_garbage { /* lies in what is to be freed, so that taking away needs no memory */
+    struct dp_garbage *next;
+    garbage_free_fn *free;
+};
+
 /* ---- immutable: published ----------------------------------------------------------------------- */
 
 struct tun { /* a tunnel as the workers see it */
@@ -39,7 +47,8 @@ struct tun { /* a tunnel as the workers see it */
     uint8_t type, df, ecn, dscp; /* enums of policy.h */
     uint8_t gre_len;             /* GRE header we prepend */
     bool has_key, sequence_check, keepalive, check_sources;
-    uint8_t ttl; /* of the outer header */
+    uint8_t ttl;   /* of the outer header */
+    uint8_t owner; /* its worker */
     uint16_t gre_flags;
     uint32_t key;
     uint32_t net4, mask4;                       /* interface subnet; mask 0: none */
@@ -54,6 +63,7 @@ struct tun { /* a tunnel as the workers see it */
     struct addr icmp4, icmp6;    /* interface addresses, sources of our ICMP; family 0: none */
     struct addr local, remote;   /* endpoints; remote of family 0: IPsec from anywhere */
     uint16_t path_mtu, mtu, mss; /* configured; 0: derived */
+    struct dp_garbage garbage;
 };
 
 struct gre_table { /* GRE tunnels by endpoint pair; those that share a pair are chained */
@@ -80,6 +90,7 @@ struct fib {                           /* one account's routes */
     struct lpm v4, v6; /* value: FIB_SINGLE + tunnel, or index into `set` */
     struct hops *set;  /* set[0] is unused */
     struct hop *hop;
+    struct dp_garbage garbage;
 };
 
 struct tables {
@@ -89,6 +100,8 @@ struct tables {
     struct addr_set *ours;
     struct fib **fib; /* open addressing by account */
     uint32_t fib_mask;
+    bool tun_shared; /* with the next tables */
+    struct dp_garbage garbage;
 };
 
 /* ---- lasting, written on the packet path ---------------------------------------------------------- */
@@ -96,17 +109,28 @@ struct tables {
 struct limits { /* what an encapsulation lets through now */
     uint16_t mtu, mss4, mss6;
 };
+static inline void limits_write(struct limits *to, struct limits l)
+{
+    WRITE(to->mtu, l.mtu);
+    WRITE(to->mss4, l.mss4);
+    WRITE(to->mss6, l.mss6);
+}
 
 struct sa_peer {                           /* where the SA's packets go; replaced as a whole when the peer moves */
     _Alignas(LINE) struct pkt_outer outer; /* first, and on one line */
     bool udp;
     struct path path;
+    struct dp_garbage garbage;
 };
 
 struct sa_shape { /* what both directions look at; each has a copy in its own lines */
     struct limits limits;
     uint8_t iv, icv, align;
     bool cbc, all4, all6; /* the selectors hold every IPv4, IPv6 packet */
+};
+
+struct traffic { /* what an SA, or all SAs of a tunnel have counted */
+    uint64_t packets_in, bytes_in, packets_out, bytes_out, last_in;
 };
 
 /* Of 100,000 SAs none is in the cache when its packet comes: what a direction touches stands together, and next to nothing else. */
@@ -123,7 +147,8 @@ struct sa {
     uint64_t bytes_in;
     uint64_t last_in; /* now of the last authentic packet */
     uint32_t replay_drops, integrity_drops;
-    struct endpoint from; /* where its packets come from as far as we know; port 0: raw ESP */
+    struct endpoint from;  /* where its packets come from as far as we know; port 0: raw ESP */
+    struct sa_peer *moved; /* set by the control side: where they come from now */
 
     /* sending: one line, the peer, and the key. packets_out is seq: both count what was sent */
     _Alignas(LINE) struct esp_key *key_out;
@@ -143,11 +168,19 @@ struct sa {
     struct esp_alg alg;
     struct endpoint nominated;
     uint64_t nominated_at;
+    struct dp_garbage garbage;
+    struct traffic counted;    /* when it was taken away */
     struct sa_peer first_peer; /* in the same page, until the peer moves */
     uint64_t words[];
 };
 _Static_assert(offsetof(struct sa, key_out) == 2 * LINE && offsetof(struct sa, replaces) == 3 * LINE, "lines of an SA");
+_Static_assert(offsetof(struct sa, moved) + sizeof(void *) <= 2 * LINE, "lines of an SA");
 _Static_assert(sizeof(struct pkt_outer) < LINE, "the outer header lies in one line");
+
+static inline struct endpoint sa_from(const struct sa_peer *peer) /* where its packets come from */
+{
+    return (struct endpoint){.addr = peer->outer.dst, .port = peer->outer.dport};
+}
 
 /* Is the inner packet inside the SA's traffic selectors? `shape` is the copy of the direction at hand. */
 static inline bool sa_holds(const struct sa *sa, const struct sa_shape *shape, const uint8_t *p,
@@ -157,12 +190,9 @@ static inline bool sa_holds(const struct sa *sa, const struct sa_shape *shape, c
 }
 
 struct sa_set { /* of one tunnel, newest first; replaced as a whole */
+    struct dp_garbage garbage;
     uint32_t n;
     struct sa *v[];
-};
-
-struct traffic { /* of an IPsec tunnel: what its SAs have counted */
-    uint64_t packets_in, bytes_in, packets_out, bytes_out, last_in;
 };
 
 struct live {                            /* what every packet needs on one line, and the rest */
@@ -175,10 +205,12 @@ struct live {                            /* what every packet needs on one line,
     struct sa *newest;  /* sas->v[0], or NULL */
     _Alignas(LINE) struct bucket icmp;
     struct bucket keepalive;
-    struct traffic gone; /* of SAs that are no more */
+    struct traffic gone;       /* of SAs that are no more */
+    const struct tun *leaving; /* of the handle's former holder: may still be in a worker's hands */
 };
 
-struct sa_index {      /* open addressing; a removed entry leaves SA_GONE behind where a chain runs on */
+struct sa_index { /* open addressing; a removed entry leaves SA_GONE behind where a chain runs on */
+    struct dp_garbage garbage;
     size_t mask, used; /* used: slots not free */
     struct sa_slot {
         struct sa *sa;
@@ -191,12 +223,20 @@ static inline size_t sa_slot(const struct sa_index *x, uint32_t spi) /* where it
 {
     return (size_t)(spi * UINT64_C(0x9e3779b97f4a7c15) >> 32) & x->mask;
 }
+/* The slot's SA if it has this SPI. A slot may change hands meanwhile, by way of SA_GONE: asked before and after, the SPI is the
+ * SA's own. NULL: the chain ends; SA_GONE: another. */
+static inline struct sa *sa_in_slot(const struct sa_slot *s, uint32_t spi)
+{
+    bool same = SEE(s->spi) == spi;
+    struct sa *sa = SEE(s->sa);
+    return !sa || (same && READ(s->spi) == spi) ? sa : SA_GONE;
+}
 static inline struct sa *sa_find_in(const struct sa_index *x, uint32_t spi_in)
 {
-    const struct sa_slot *s;
-    for (size_t i = sa_slot(x, spi_in); (s = &x->slot[i])->sa != NULL; i = (i + 1) & x->mask)
-        if (s->spi == spi_in && s->sa != SA_GONE)
-            return s->sa;
+    struct sa *sa;
+    for (size_t i = sa_slot(x, spi_in); (sa = sa_in_slot(&x->slot[i], spi_in)) != NULL; i = (i + 1) & x->mask)
+        if (sa != SA_GONE)
+            return sa;
     return NULL;
 }
 
@@ -246,8 +286,12 @@ struct dp {
     struct traffic gone; /* of tunnels that are no more */
     uint64_t seed;
     bool tunnels_dirty; /* tunnels or endpoints changed since the last publication */
-    struct dp_worker *worker[WORKERS_MAX];
+    struct dp_garbage *garbage, **garbage_end;
+    struct dp_worker *worker[DP_WORKERS_MAX];
 };
+
+/* garbage.c */
+void garbage_add(struct dp *dp, struct dp_garbage *g, garbage_free_fn *free); /* freed at once with one worker */
 
 /* control.c */
 void tables_reap(struct dp *dp, const struct tables *old, const struct tables *new); /* views only the old ones have */
@@ -256,6 +300,7 @@ void tables_reap(struct dp *dp, const struct tables *old, const struct tables *n
 void tables_free(struct tables *t);
 enum rc fib_build(const struct account *a, struct fib **ret) ADIT_MUST_USE;
 void fib_free(struct fib *f);
+void fib_retire(struct dp *dp, struct fib *f); /* NULL is fine */
 static inline const struct fib *fib_find(const struct tables *t, uint32_t account)
 {
     const struct fib *f;

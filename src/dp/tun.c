@@ -47,7 +47,7 @@ static bool checksum_finish(struct pkt *p)
 /* An outer packet that came back in: its destination is an endpoint of ours, or the far end of the tunnel it would go into. */
 static bool is_loop(const struct in *in, const struct way *way)
 {
-    const struct addr *remote = way->sa ? &way->sa->peer->outer.dst : &way->tun->outer.dst;
+    const struct addr *remote = way->sa ? &SEE(way->sa->peer)->outer.dst : &way->tun->outer.dst;
     return in->ours || (remote->family == in->ip.version && key_equal(in->dst, key_of(remote)));
 }
 
@@ -66,6 +66,15 @@ static enum dp_reason take(struct pkt *p, struct in *ret)
     ret->p = p;
     ret->dst = ret->ip.version == 4 ? key4(load_be32(p->data + IP4_DST)) : key6(p->data + IP6_DST);
     return DP_REASON_NONE;
+}
+
+/* Is there something about the packet that only the tunnel's worker may do? All of IPsec, to the last reason why it cannot be sent; a
+ * GRE sequence number; an answer, which is limited per tunnel. */
+static bool needs_owner(const struct batch *b, const struct in *in, const struct tun *tun)
+{
+    uint32_t len = in->p->offload.gso != PKT_GSO_NONE ? super_piece(in) : in->ip.len;
+    return tun->type == TUNNEL_IPSEC || tun->gre_flags & GRE_SEQUENCE ||
+           len > READ(b->w->dp->live[tun->handle].limits.mtu);
 }
 
 static void refuse(struct batch *b, struct pkt *p, const struct tun *tun, enum dp_reason reason)
@@ -93,6 +102,11 @@ static void run(struct batch *b, struct pkt **v, size_t n)
     for (size_t i = 0; i < k; i++) {
         struct way way = {0};
         enum dp_reason reason = way_choose(b, &in[i], &way);
+        if (UNLIKELY(way.tun && way.tun->owner != b->w->index) && needs_owner(b, &in[i], way.tun) &&
+            batch_elsewhere(b, in[i].p, way.tun)) {
+            batch_emit(b, in[i].p);
+            continue;
+        }
         if (LIKELY(reason == DP_REASON_NONE) && UNLIKELY(is_loop(&in[i], &way)))
             reason = DP_REASON_INNER_LOOP;
         if (UNLIKELY(reason != DP_REASON_NONE))

@@ -5,6 +5,7 @@
 #define ADIT_DP_WINDOW_H
 
 #include "adit/base.h"
+#include "shared.h"
 
 #define WINDOW_MIN 64
 #define WINDOW_MAX 4096
@@ -49,7 +50,7 @@ static inline bool window_commit(struct window *w, uint32_t seq)
             for (uint64_t i = from; i <= to; i++)
                 w->word[i & w->mask] = 0;
         }
-        w->top = seq;
+        WRITE(w->top, seq);
     }
     if (w->size != 0)
         w->word[seq >> 6 & w->mask] |= UINT64_C(1) << (seq & 63);

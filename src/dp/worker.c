@@ -3,14 +3,15 @@
 
 #include <stdlib.h>
 
-enum rc dp_worker_new(struct dp *dp, unsigned index, struct dp_worker **ret)
+enum rc dp_worker_new(struct dp *dp, unsigned index, struct crypto *crypto, struct dp_worker **ret)
 {
-    if (index >= WORKERS_MAX || dp->worker[index])
+    if (index >= DP_WORKERS_MAX || dp->worker[index])
         return RC_RANGE;
     struct dp_worker *w = calloc(1, sizeof *w);
     if (!w)
         return RC_NOMEM;
     w->dp = dp;
+    w->crypto = crypto ? crypto : dp->config.crypto;
     w->index = index;
     w->n_count = dp->config.max_tunnels;
     w->count_memory = calloc(1, w->n_count * sizeof *w->count + LINE);
@@ -35,28 +36,29 @@ void dp_worker_free(struct dp_worker *w)
 
 size_t dp_events(struct dp_worker *w, struct dp_event *ret, size_t max)
 {
-    size_t n = 0;
-    for (; n < max && w->n_events > 0; n++, w->n_events--) {
-        ret[n] = w->event[w->first_event];
-        w->first_event = (w->first_event + 1) % EVENTS;
-    }
+    size_t n = 0, out = w->event_out, in = SEE(w->event_in);
+    while (n < max && out != in)
+        ret[n++] = w->event[out++ % EVENTS];
+    SHOW(w->event_out, out); /* only now may the worker write there again */
     return n;
 }
 
 bool batch_event(struct batch *b, enum dp_event_type type, const struct sa *sa, const struct path *path)
 {
     struct dp_worker *w = b->w;
-    if (w->n_events == EVENTS)
+    size_t in = w->event_in;
+    if (in - SEE(w->event_out) == EVENTS)
         return false;
-    w->event[(w->first_event + w->n_events++) % EVENTS] =
-        (struct dp_event){.type = type, .spi_in = sa->spi_in, .path = path ? *path : sa->peer->path};
+    w->event[in % EVENTS] =
+        (struct dp_event){.type = type, .spi_in = sa->spi_in, .path = path ? *path : SEE(sa->peer)->path};
+    SHOW(w->event_in, in + 1);
     return true;
 }
 
 void batch_begin(struct batch *b, struct dp_worker *w, uint64_t now, struct pkt_pool *pool, struct pkt_list *ret)
 {
     b->w = w;
-    b->t = w->dp->tables; /* one look per batch: the whole batch sees one publication */
+    b->t = SEE(w->dp->tables); /* one look per batch: the whole batch sees one publication */
     b->now = now;
     b->pool = pool;
     b->ret = ret;
@@ -64,15 +66,15 @@ void batch_begin(struct batch *b, struct dp_worker *w, uint64_t now, struct pkt_
     b->sa_last = NULL;
     b->tun_last = NULL;
     b->any_ours = false;
-    b->coalesce = w->dp->config.coalesce;
+    b->coalesce = READ(w->dp->config.coalesce);
     b->n_jobs = b->n_ops = 0;
 }
 
 static void count_drop(struct dp_worker *w, const struct tun *tun, enum dp_reason reason)
 {
-    w->total.drops[reason]++;
+    ADD(w->total.drops[reason], 1);
     if (tun)
-        w->count[tun->handle].c.drops[reason]++;
+        ADD(w->count[tun->handle].c.drops[reason], 1);
 }
 
 void batch_drop(struct batch *b, struct pkt *p, const struct tun *tun, enum dp_reason reason)
@@ -92,14 +94,14 @@ void batch_emit(struct batch *b, struct pkt *p)
 
 bool sa_is_exhausted(struct batch *b, struct sa *sa)
 {
-    if (LIKELY(sa->seq < SEQ_HARD && sa->iv_next < IV_HARD && b->now < sa->hard_expiry_out))
+    if (LIKELY(READ(sa->seq) < SEQ_HARD && READ(sa->iv_next) < IV_HARD && b->now < sa->hard_expiry_out))
         return false;
-    if (!sa->expired)
-        sa->expired = batch_event(b, DP_EVENT_SA_HARD, sa, NULL);
+    if (!READ(sa->expired) && b->t->tun[sa->tunnel]->owner == b->w->index)
+        WRITE(sa->expired, batch_event(b, DP_EVENT_SA_HARD, sa, NULL));
     return true;
 }
 
 void dp_count_send_drop(struct dp_worker *w, uint32_t n)
 {
-    w->total.drops[DP_REASON_SEND] += n;
+    ADD(w->total.drops[DP_REASON_SEND], n);
 }

@@ -16,13 +16,14 @@ struct tunnel_count { /* what an ordinary packet changes is on the first line */
 
 struct dp_worker {
     struct dp *dp;
+    struct crypto *crypto;
     unsigned index;
     uint32_t n_count;
     struct tunnel_count *count; /* by handle */
     void *count_memory;
     struct dp_counters total;
     struct dp_event event[EVENTS];
-    size_t first_event, n_events;
+    size_t event_in, event_out; /* events ever written, by the worker, and read, by the control side */
 };
 
 struct job { /* a packet between look-up and the end of the batch */
@@ -71,7 +72,17 @@ void batch_emit(struct batch *b, struct pkt *p); /* verdict is set; the packet l
 /* Mark as dropped and count; `tun` NULL: no tunnel's. The packet is not emitted yet. */
 void batch_drop(struct batch *b, struct pkt *p, const struct tun *tun, enum dp_reason reason);
 bool batch_event(struct batch *b, enum dp_event_type type, const struct sa *sa, const struct path *path);
-bool sa_is_exhausted(struct batch *b, struct sa *sa); /* sequence, IV or lifetime at its end; raises the event */
+/* Sequence, IV or lifetime at its end; at the SA's own worker raises the event. */
+bool sa_is_exhausted(struct batch *b, struct sa *sa);
+/* Does the tunnel belong to another worker? Then the packet, which must still be as it came, gets its verdict. */
+static inline bool batch_elsewhere(const struct batch *b, struct pkt *p, const struct tun *tun)
+{
+    if (LIKELY(tun->owner == b->w->index))
+        return false;
+    p->verdict = PKT_TO_WORKER;
+    p->worker = tun->owner;
+    return true;
+}
 static inline bool bucket_allows(struct bucket *k, uint32_t rate, uint32_t burst, uint64_t now)
 {
     if (k->rate == 0)
@@ -88,7 +99,8 @@ static inline void mss_clamp(struct pkt *p, const struct ip_view *ip, const stru
 {
     if (ip->proto == IP_PROTO_TCP && !ip->later && ip->len >= ip->payload + (uint32_t)TCP_HEADER &&
         p->data[ip->payload + 13] & TCP_FLAG_SYN)
-        wire_tcp_mss_clamp(p->data + ip->payload, ip->len - ip->payload, ip->version == 4 ? l->mss4 : l->mss6);
+        wire_tcp_mss_clamp(p->data + ip->payload, ip->len - ip->payload,
+                           ip->version == 4 ? READ(l->mss4) : READ(l->mss6));
 }
 
 /* ---- gre.c */
@@ -130,6 +142,7 @@ void way_fit(struct batch *b, struct pkt *p, const struct ip_view *ip, const str
 
 /* ---- split.c: super-packets from a TUN */
 bool super_is_sound(const struct pkt *p, const struct ip_view *ip);
+uint32_t super_piece(const struct in *in); /* octets of the largest segment, with its headers */
 void super_split(struct batch *b, const struct in *in, const struct way *way); /* p is consumed */
 
 /* ---- coalesce.c */

@@ -152,6 +152,7 @@ static uint8_t group_of(const struct io_outer *o, const struct pkt *p)
     case PKT_TO_NATT: kind = OUTER_NATT; break;
     case PKT_DROP:
     case PKT_TO_TUN:
+    case PKT_TO_WORKER:
     default: return GROUP_NONE;
     }
     unsigned family = p->outer.dst.family == 4 ? OUTER_V4 : OUTER_V6;

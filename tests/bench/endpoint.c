@@ -177,7 +177,7 @@ static void core_new(struct end *e)
         .crypto = e->crypto, .rng = &e->rng, .sender_id = e->side, .max_tunnels = 1, .max_sas = 1, .max_routes = 4};
     MUST(pkt_pool_new(POOL_SMALL, POOL_LARGE, &e->pool) == RC_OK);
     MUST(dp_new(&c, &e->dp) == RC_OK);
-    MUST(dp_worker_new(e->dp, 0, &e->worker) == RC_OK);
+    MUST(dp_worker_new(e->dp, 0, NULL, &e->worker) == RC_OK);
     MUST(dp_endpoints_set(e->dp, &e->local, 1) == RC_OK);
     tunnel_add(e);
     if (e->suite > 0)

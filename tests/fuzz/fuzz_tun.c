@@ -24,6 +24,7 @@ static void check(const struct core *c)
         case PKT_TO_GRE:
         case PKT_TO_ESP: assert_in_range(p->len, 1, PATH_MTU - IP4_HEADER); break;
         case PKT_TO_NATT: assert_in_range(p->len, 1, PATH_MTU - IP4_HEADER - UDP_HEADER); break;
+        case PKT_TO_WORKER: fail(); break; /* there is one */
         }
     }
 }

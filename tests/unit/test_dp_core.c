@@ -78,13 +78,13 @@ static void cores_refused(void **state)
     assert_null(dp);
     OK(dp_new(&good, &dp));
     struct dp_worker *first, *other = NULL, *last;
-    OK(dp_worker_new(dp, 0, &first));
-    assert_int_equal(dp_worker_new(dp, 0, &other), RC_RANGE); /* taken */
-    assert_int_equal(dp_worker_new(dp, WORKERS_MAX, &other), RC_RANGE);
+    OK(dp_worker_new(dp, 0, NULL, &first));
+    assert_int_equal(dp_worker_new(dp, 0, NULL, &other), RC_RANGE); /* taken */
+    assert_int_equal(dp_worker_new(dp, DP_WORKERS_MAX, NULL, &other), RC_RANGE);
     assert_null(other);
-    OK(dp_worker_new(dp, WORKERS_MAX - 1, &last));
+    OK(dp_worker_new(dp, DP_WORKERS_MAX - 1, NULL, &last));
     dp_worker_free(first);
-    OK(dp_worker_new(dp, 0, &first));
+    OK(dp_worker_new(dp, 0, NULL, &first));
     dp_worker_free(first);
     dp_worker_free(last);
     dp_worker_free(NULL);

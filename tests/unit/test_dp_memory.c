@@ -90,7 +90,7 @@ static enum rc make_core(struct world *w)
 static enum rc make_worker(struct world *w)
 {
     struct dp_worker *worker = NULL;
-    enum rc rc = dp_worker_new(w->dp[EDGE], 1, &worker);
+    enum rc rc = dp_worker_new(w->dp[EDGE], 1, NULL, &worker);
     assert_int_equal(rc == RC_OK, worker != NULL);
     dp_worker_free(worker);
     return rc;

@@ -287,7 +287,7 @@ static void adv_40_replay_across_two_servers(void **state)
     struct dp *mine = w->dp[EDGE], *other;
     struct dp_worker *my_worker = w->w[EDGE], *other_worker;
     OK(dp_new(&config, &other));
-    OK(dp_worker_new(other, 0, &other_worker));
+    OK(dp_worker_new(other, 0, NULL, &other_worker));
     struct tunnel_policy t = world_ipsec(EDGE);
     OK(dp_tunnel_set(other, &t));
     OK(dp_publish(other));

@@ -138,7 +138,7 @@ struct looped *looped_new(const struct looped_config *config)
                           .max_sas = config->tunnels,
                           .max_routes = config->tunnels};
     MUST(dp_new(&c, &l->dp) == RC_OK);
-    MUST(dp_worker_new(l->dp, 0, &l->worker) == RC_OK);
+    MUST(dp_worker_new(l->dp, 0, NULL, &l->worker) == RC_OK);
     MUST(pkt_pool_new(RING, RING, &l->pool) == RC_OK);
     for (uint32_t i = 0; i < config->tunnels; i++)
         add_tunnel(l, i);

@@ -160,7 +160,7 @@ void core_open(struct core *c, bool udp)
         .crypto = c->crypto, .rng = &c->rng, .sender_id = 7, .max_tunnels = 16, .max_sas = 16, .max_routes = 16};
     must(dp_new(&dc, &c->dp), "dp");
     tunnels(c, udp);
-    must(dp_worker_new(c->dp, 0, &c->worker), "worker");
+    must(dp_worker_new(c->dp, 0, NULL, &c->worker), "worker");
 }
 
 void core_close(struct core *c)

@@ -88,7 +88,7 @@ void world_route(struct world *w, enum side side, const char *prefix, uint32_t t
 
 /* ---- open, close ------------------------------------------------------------------------------- */
 
-int world_open(void **state)
+static int open_with(void **state, unsigned workers)
 {
     struct world *w = calloc(1, sizeof *w);
     assert_non_null(w);
@@ -107,9 +107,10 @@ int world_open(void **state)
                                    .sender_id = side == EDGE ? SENDER_ID : 1,
                                    .max_tunnels = 64,
                                    .max_sas = 32,
-                                   .max_routes = 1000};
+                                   .max_routes = 1000,
+                                   .workers = side == EDGE ? workers : 0};
         OK(dp_new(&config, &w->dp[side]));
-        OK(dp_worker_new(w->dp[side], 0, &w->w[side]));
+        OK(dp_worker_new(w->dp[side], 0, NULL, &w->w[side]));
         struct addr ends[2] = {ip(address(side, 4)), ip(address(side, 6))};
         OK(dp_endpoints_set(w->dp[side], ends, 2));
         struct tunnel_policy gre = world_gre(side), ipsec = world_ipsec(side);
@@ -123,8 +124,26 @@ int world_open(void **state)
     world_route(w, PEER, "10.0.0.0/8", IPSEC_TUNNEL, 100, 1);
     world_route(w, PEER, "2001:db8::/32", IPSEC_TUNNEL, 100, 1);
     world_route(w, PEER, "0.0.0.0/0", GRE_TUNNEL, 100, 1);
+    w->edge[0] = w->w[EDGE];
+    for (unsigned i = 1; i < workers; i++)
+        OK(dp_worker_new(w->dp[EDGE], i, NULL, &w->edge[i]));
     *state = w;
     return 0;
+}
+
+int world_open(void **state)
+{
+    return open_with(state, 0);
+}
+
+int world_open_two(void **state)
+{
+    return open_with(state, 2);
+}
+
+int world_open_four(void **state)
+{
+    return open_with(state, 4);
 }
 
 int world_close(void **state)
@@ -133,6 +152,8 @@ int world_close(void **state)
     world_done(w);
     assert_int_equal(pkt_pool_available(w->pool, false), w->n_small);
     assert_int_equal(pkt_pool_available(w->pool, true), w->n_large);
+    for (unsigned i = 1; i < WORLD_WORKERS; i++)
+        dp_worker_free(w->edge[i]);
     for (int side = 0; side < 2; side++) {
         dp_worker_free(w->w[side]);
         dp_free(w->dp[side]);

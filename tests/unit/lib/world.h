@@ -11,6 +11,7 @@
 
 enum side { EDGE, PEER };
 enum { GRE_TUNNEL, IPSEC_TUNNEL, ACCOUNT = 7, SENDER_ID = 0xabc123 };
+#define WORLD_WORKERS 4
 #define SPI_EDGE 0x11111111u /* inbound at the edge */
 #define SPI_PEER 0x22222222u
 
@@ -20,8 +21,9 @@ struct world {
     uint64_t now, dice;
     struct rng rng;
     struct dp *dp[2];
-    struct dp_worker *w[2];
-    struct pkt **out; /* of the last run */
+    struct dp_worker *w[2];                /* number 0 */
+    struct dp_worker *edge[WORLD_WORKERS]; /* all of EDGE's */
+    struct pkt **out;                      /* of the last run */
     size_t n_out;
     size_t n_small, n_large;
 };
@@ -42,7 +44,10 @@ extern const size_t world_n_algs;
 struct addr ip(const char *text);
 struct prefix net(const char *text);
 
-int world_open(void **state);  /* cmocka set-up: *state is the world, with both tunnels and routes, no SA */
+int world_open(void **state); /* cmocka set-up: *state is the world, with both tunnels and routes, no SA */
+int world_open_two(
+    void **state); /* the same, with as many workers at EDGE; the GRE tunnel is number 0's, the other number 1's */
+int world_open_four(void **state);
 int world_close(void **state); /* every packet must be back in the pool */
 struct tunnel_policy world_gre(enum side side);
 struct tunnel_policy world_ipsec(enum side side);
