@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 #define WORKERS 2
-#define ROUNDS 300
+#define ROUNDS 100
 #define RING 256
 
 struct ring { /* copies: a packet's buffer belongs to the pool of the thread that got it */
