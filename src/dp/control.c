@@ -228,7 +228,7 @@ enum rc dp_tunnel_set(struct dp *dp, const struct tunnel_policy *policy)
     t->net[1] = net[1];
     struct live *live = &dp->live[policy->tunnel];
     if (old && !(addr_equal(&old->local, &view->local) && addr_equal(&old->remote, &view->remote)))
-        SHOW(live->path_mtu, 0); /* it was another path's */
+        (void)SWAP(live->path_mtu, 0); /* it was another path's */
     view_replace(dp, t, policy->tunnel, view);
     limits_update(live, view);
     return RC_OK;

@@ -96,7 +96,7 @@ static void nominate(struct batch *b, struct sa *sa, const struct pkt *p)
 /* The control side has moved the peer. */
 static void take_move(struct sa *sa)
 {
-    const struct sa_peer *peer = __atomic_exchange_n(&sa->moved, NULL, __ATOMIC_ACQUIRE);
+    const struct sa_peer *peer = SWAP(sa->moved, NULL);
     sa->from = sa_from(peer);
     sa->nominated = (struct endpoint){0};
 }

@@ -69,6 +69,5 @@ void limits_update(struct live *live, const struct tun *tun)
     do {
         learned = SEE(live->path_mtu);
         update(live, tun, learned && learned < tun->path_mtu ? learned : tun->path_mtu);
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    } while (READ(live->path_mtu) != learned);
+    } while (__atomic_fetch_or(&live->path_mtu, 0, __ATOMIC_ACQ_REL) != learned);
 }

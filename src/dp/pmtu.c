@@ -9,7 +9,7 @@
 void pmtu_forget(struct live *live, const struct tun *tun)
 {
     WRITE(live->path_mtu_until, NEVER);
-    SHOW(live->path_mtu, 0);
+    (void)SWAP(live->path_mtu, 0);
     limits_update(live, tun);
 }
 
@@ -19,7 +19,7 @@ static void lower(struct batch *b, const struct tun *tun, uint16_t mtu)
     uint16_t learned = READ(live->path_mtu), now = learned ? learned : tun->path_mtu;
     if (mtu > now || mtu >= tun->path_mtu)
         return;
-    WRITE(live->path_mtu, mtu);
+    (void)SWAP(live->path_mtu, mtu);
     SHOW(live->path_mtu_until, b->now + PMTU_AGE);
     limits_update(live, tun);
 }

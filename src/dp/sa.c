@@ -193,16 +193,16 @@ enum rc dp_child_up(struct dp *dp, uint64_t now, const struct child_sa *c)
     enum rc rc = sa_new(dp, c, t->view, t->window, &sa);
     if (rc != RC_OK)
         return rc;
+    struct sa *replaced = c->replaces ? sa_find_in(dp->by_in, c->replaces) : NULL;
+    if (replaced && replaced->tunnel == c->tunnel && !c->ready)
+        sa->replaces = replaced;
+    sa->early = sa->replaces != NULL;
     struct live *live = &dp->live[c->tunnel];
     if (index_make_room(dp, &dp->by_in) != RC_OK || index_make_room(dp, &dp->by_out) != RC_OK ||
         set_replace(dp, live, sa, NULL) != RC_OK) {
         sa_free(sa);
         return RC_NOMEM;
     }
-    struct sa *replaced = c->replaces ? sa_find_in(dp->by_in, c->replaces) : NULL;
-    if (replaced && replaced->tunnel == c->tunnel && !c->ready)
-        sa->replaces = replaced;
-    sa->early = sa->replaces != NULL;
     index_insert(dp->by_in, sa->spi_in, sa);
     index_insert(dp->by_out, sa->spi_out, sa);
     dp->n_sas++;
@@ -287,7 +287,7 @@ enum rc dp_child_moved(struct dp *dp, uint32_t spi_in, const struct path *path, 
     SHOW(sa->moved, new);
     if (old != &sa->first_peer)
         garbage_add(dp, &old->garbage, garbage_peer);
-    SHOW(dp->live[sa->tunnel].path_mtu, 0); /* it was another path's */
+    (void)SWAP(dp->live[sa->tunnel].path_mtu, 0); /* it was another path's */
     limits_update(&dp->live[sa->tunnel], tun);
     return RC_OK;
 }

@@ -9,5 +9,7 @@
 #define ADD(x, n) WRITE(x, READ(x) + (n)) /* by its only writer */
 #define SEE(x) __atomic_load_n(&(x), __ATOMIC_ACQUIRE)
 #define SHOW(x, v) __atomic_store_n(&(x), (v), __ATOMIC_RELEASE)
+/* By one of several writers, who also sees what the one before had written until then. */
+#define SWAP(x, v) __atomic_exchange_n(&(x), (v), __ATOMIC_ACQ_REL)
 
 #endif
