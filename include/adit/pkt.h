@@ -30,7 +30,7 @@ enum pkt_verdict {
     PKT_TO_GRE,  /* raw protocol 47; the kernel makes the outer IP header from `outer` */
     PKT_TO_ESP,  /* raw protocol 50 */
     PKT_TO_NATT, /* UDP 4500 */
-    PKT_TO_WORKER, /* number `worker`: as it came, for its dp_from_net() or, from TUN, dp_from_tun() */
+    PKT_TO_WORKER, /* as it came, for dp_from_net() or dp_from_tun() of number `worker` */
 };
 
 /* Everything the outer header says that is not in `data`. Received: as it came. To send: what io must set. */
