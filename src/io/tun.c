@@ -193,6 +193,9 @@ static struct virtio_net_hdr header_of(const struct pkt_offload *o)
                                    .csum_offset = o->csum_offset};
 }
 
+/* A read ends with the packet that goes beyond: a batch of super-packets must not keep IKE waiting for milliseconds. */
+#define READ_OCTETS (256 * 1024)
+
 /* Any packet is read into the large one: a super-packet is not copied at all. What fits the small one moves there, which costs
  * a few nanoseconds and leaves the large one for the next read. */
 struct buffers {
@@ -254,12 +257,13 @@ enum rc io_tun_read(struct io_tun *tun, unsigned queue, struct pkt_pool *pool, s
 {
     int fd = io_tun_fd(tun, queue);
     struct buffers b = {NULL, NULL};
-    size_t n = 0;
+    size_t n = 0, octets = 0;
     enum rc rc = RC_OK;
-    for (size_t tries = 0; tries < max && buffers_fill(&b, pool); tries++) {
+    for (size_t tries = 0; tries < max && octets < READ_OCTETS && buffers_fill(&b, pool); tries++) {
         rc = read_one(tun, fd, &b, &ret[n]);
         if (rc != RC_OK)
             break;
+        octets += ret[n] ? ret[n]->len : 0;
         n += ret[n] != NULL;
     }
     pkt_put(pool, b.small);
