@@ -251,16 +251,12 @@ static void tun_ready(void *ctx, unsigned events)
 /* dp may put packets together that every TUN's kernel takes: TCP where there are offloads at all, UDP from Linux 6.2 on. */
 static void agree_on_super_packets(struct daemon *d)
 {
-    uint8_t what = DP_COALESCE_TCP | DP_COALESCE_UDP;
-    for (uint32_t i = 0; i < d->handles.n_accounts; i++) {
-        const struct io_tun *tun = inside_tun(d, i);
-        const char *offloads = tun ? io_tun_offloads(tun) : "csum tso4 tso6 uso4 uso6";
-        if (!strstr(offloads, "tso4"))
-            what = 0;
-        else if (!strstr(offloads, "uso4"))
-            what &= DP_COALESCE_TCP;
-    }
-    dp_coalesce(d->dp, what);
+    uint8_t super = IO_SUPER_TCP | IO_SUPER_UDP;
+    for (uint32_t i = 0; i < d->handles.n_accounts; i++)
+        if (inside_tun(d, i))
+            super &= io_tun_super(inside_tun(d, i));
+    dp_coalesce(d->dp,
+                (uint8_t)((super & IO_SUPER_TCP ? DP_COALESCE_TCP : 0) | (super & IO_SUPER_UDP ? DP_COALESCE_UDP : 0)));
 }
 
 static enum rc open_tun(struct inside *in, struct io_error *e)
