@@ -75,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
             memcpy(p + 4, inner.p, inner.n);
         mend(p + 4, inner.n, flags);
         store_be16(p, 0);
-        store_be16(p + 2, inner.n && inner.p[0] >> 4 == 6 ? GRE_PROTO_IPV6 : GRE_PROTO_IPV4);
+        store_be16(p + 2, inner.n && p[4] >> 4 == 6 ? GRE_PROTO_IPV6 : GRE_PROTO_IPV4);
         gre[k++] = span_of(p, 4 + inner.n);
         exact_free(inner);
     }
