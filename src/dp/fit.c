@@ -5,20 +5,21 @@
 
 #define FRAGMENTS_MAX 64
 
-static struct job job_of(struct pkt *p, const struct ip_view *ip, const struct way *way)
+/* Written where it stays: a copy of fields just written would have to wait for them. */
+static struct job *add(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct way *way)
 {
     const struct tun *tun = way->tun;
     uint8_t dscp = tun->dscp == DSCP_COPY ? ip->tos & 0xfc : (uint8_t)(tun->dscp << 2);
     uint8_t ecn =
         tun->ecn == ECN_NORMAL ? ip->tos & 3 : 0; /* RFC 6040 4.1: normal mode copies, compatibility mode clears */
-    return (struct job){
-        .p = p,
-        .tun = tun,
-        .sa = way->sa,
-        .version = ip->version,
-        .tos = dscp | ecn,
-        .df = tun->df == DF_COPY ? ip->df : tun->df == DF_SET,
-    };
+    struct job *j = out_add(b);
+    j->p = p;
+    j->tun = tun;
+    j->sa = way->sa;
+    j->version = ip->version;
+    j->tos = dscp | ecn;
+    j->df = tun->df == DF_COPY ? ip->df : tun->df == DF_SET;
+    return j;
 }
 
 /* ---- the answer "too big" ----------------------------------------------------------------------- */
@@ -91,8 +92,7 @@ static void fragment(struct batch *b, struct pkt *p, const struct ip_view *ip, c
     }
     p->len = wire_ip4_fragment_first(p->data, ip, mtu); /* the last use of the whole packet */
     for (k = 0; k < n; k++) {
-        struct job j = job_of(part[k], ip, way);
-        out_add(b, &j);
+        add(b, part[k], ip, way);
     }
 }
 
@@ -105,15 +105,13 @@ void way_fit(struct batch *b, struct pkt *p, const struct ip_view *ip, const str
     uint16_t mtu = READ(limits->mtu);
     mss_clamp(p, ip, limits);
 
-    struct job j = job_of(p, ip, way);
     if (LIKELY(ip->len <= mtu))
-        out_add(b, &j);
+        add(b, p, ip, way);
     else if (mtu == 0)
         refuse(b, p, way->tun, DP_REASON_TOO_BIG);
-    else if (ip->version == 6 && ip->len <= IP6_MIN_MTU) {
-        j.df = false;
-        out_add(b, &j);
-    } else if (ip->df)
+    else if (ip->version == 6 && ip->len <= IP6_MIN_MTU)
+        add(b, p, ip, way)->df = false;
+    else if (ip->df)
         answer_too_big(b, p, ip, way->tun, mtu);
     else
         fragment(b, p, ip, way, mtu);

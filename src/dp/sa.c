@@ -92,7 +92,8 @@ static struct sa_peer peer_of(const struct path *path, bool udp, const struct tu
                   .dport = udp ? path->remote.port : 0,
                   .ttl = tun->ttl},
         .udp = udp,
-        .path = *path,
+        .local_port = path->local.port,
+        .remote_port = path->remote.port,
     };
 }
 

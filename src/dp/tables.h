@@ -116,10 +116,10 @@ static inline void limits_write(struct limits *to, struct limits l)
     WRITE(to->mss6, l.mss6);
 }
 
-struct sa_peer {                           /* where the SA's packets go; replaced as a whole when the peer moves */
-    _Alignas(LINE) struct pkt_outer outer; /* first, and on one line */
+struct sa_peer { /* where the SA's packets go; replaced as a whole when the peer moves */
+    _Alignas(LINE) struct pkt_outer outer;
+    uint16_t local_port, remote_port; /* of the path, those of raw ESP included */
     bool udp;
-    struct path path;
     struct dp_garbage garbage;
 };
 
@@ -175,7 +175,7 @@ struct sa {
 };
 _Static_assert(offsetof(struct sa, key_out) == 2 * LINE && offsetof(struct sa, replaces) == 3 * LINE, "lines of an SA");
 _Static_assert(offsetof(struct sa, moved) + sizeof(void *) <= 2 * LINE, "lines of an SA");
-_Static_assert(sizeof(struct pkt_outer) < LINE, "the outer header lies in one line");
+_Static_assert(sizeof(struct sa_peer) == LINE, "a peer is one line");
 
 static inline struct endpoint sa_from(const struct sa_peer *peer) /* where its packets come from */
 {

@@ -21,11 +21,11 @@ static void flush(struct batch *b)
     b->n_jobs = 0;
 }
 
-void out_add(struct batch *b, const struct job *j)
+struct job *out_add(struct batch *b)
 {
     if (b->n_jobs == PKT_BATCH)
         flush(b);
-    b->job[b->n_jobs++] = *j;
+    return &b->job[b->n_jobs++];
 }
 
 /* Finish a checksum the kernel left to us: the field holds the pseudo-header's sum (struct virtio_net_hdr, NEEDS_CSUM). */

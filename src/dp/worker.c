@@ -43,6 +43,11 @@ size_t dp_events(struct dp_worker *w, struct dp_event *ret, size_t max)
     return n;
 }
 
+static struct path path_of(const struct sa_peer *peer)
+{
+    return (struct path){{peer->outer.src, peer->local_port}, {peer->outer.dst, peer->remote_port}};
+}
+
 bool batch_event(struct batch *b, enum dp_event_type type, const struct sa *sa, const struct path *path)
 {
     struct dp_worker *w = b->w;
@@ -50,7 +55,7 @@ bool batch_event(struct batch *b, enum dp_event_type type, const struct sa *sa, 
     if (in - SEE(w->event_out) == EVENTS)
         return false;
     w->event[in % EVENTS] =
-        (struct dp_event){.type = type, .spi_in = sa->spi_in, .path = path ? *path : SEE(sa->peer)->path};
+        (struct dp_event){.type = type, .spi_in = sa->spi_in, .path = path ? *path : path_of(SEE(sa->peer))};
     SHOW(w->event_in, in + 1);
     return true;
 }

@@ -149,6 +149,6 @@ void super_split(struct batch *b, const struct in *in, const struct way *way); /
 size_t coalesce(const struct batch *b, struct pkt **v, size_t n); /* how many are left, in order */
 
 /* ---- tun.c */
-void out_add(struct batch *b, const struct job *j);
+struct job *out_add(struct batch *b); /* a new one, to be filled; makes room for it by sending the others */
 
 #endif

@@ -3,7 +3,6 @@
  *     bench_core [core] [lookup] [scale]     default: all; BUILD names the folder of the report
  */
 #include <inttypes.h>
-#include <malloc.h>
 #include <string.h>
 
 #include "lib/bare.h"
@@ -121,15 +120,14 @@ static void scale(void)
     for (size_t i = 0; i < COUNTS; i++) {
         struct looped_config c = {
             .alg = suites[0].alg, .type = TUNNEL_IPSEC, .tunnels = count[i], .size = 64, .batch = CORE_BATCH};
-        size_t before = measure_resident();
         l[i] = looped_new(&c);
-        if (i == COUNTS - 1) {
-            double bytes = (double)(measure_resident() - before) / count[i];
-            printf("scale: %" PRIu32 " tunnels with an SA each: %.0f bytes resident per tunnel and SA pair\n", count[i],
-                   bytes);
-            report_number(report, "scale", "tunnel_and_sa", "bytes", bytes);
-        }
     }
+    double tunnel = (double)l[COUNTS - 1]->tunnel_bytes / count[COUNTS - 1];
+    double sa = (double)l[COUNTS - 1]->sa_bytes / count[COUNTS - 1] / 2;
+    printf("scale: resident bytes at %" PRIu32 ": %.0f per tunnel with its route, %.0f per direction of an SA\n",
+           count[COUNTS - 1], tunnel, sa);
+    report_number(report, "scale", "tunnel", "bytes", tunnel);
+    report_number(report, "scale", "sa_direction", "bytes", sa);
     for (size_t k = 0; k < SIZES; k++) {
         struct subject s[COUNTS] = {0};
         for (size_t i = 0; i < COUNTS; i++) {

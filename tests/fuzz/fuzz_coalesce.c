@@ -83,12 +83,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     dp_coalesce(c.dp, DP_COALESCE_TCP | DP_COALESCE_UDP);
     core_packets(&c, PKT_FROM_GRE, &path, gre, k);
     for (size_t i = 0; i < c.n_out; i++) {
-        for (const struct pkt *p = c.out[i]; p; p = p->more)
-            pieces++;
-        if (c.out[i]->offload.gso != PKT_GSO_NONE)
-            check_super(c.out[i]);
+        const struct pkt *p = c.out[i];
+        if (p->offload.gso != PKT_GSO_NONE)
+            check_super(p);
         else
-            assert_null(c.out[i]->more);
+            assert_null(p->more);
+        for (pieces++; p->more; p = p->more)
+            pieces++;
     }
     assert_int_equal(pieces, k); /* none is lost */
     core_done(&c);

@@ -89,8 +89,6 @@ static void add_tunnel(struct looped *l, uint32_t i)
         .account = ACCOUNT, .prefix = {addr4(destination(i)), 32}, .tunnel = i, .priority = 100, .weight = 1};
     MUST(dp_tunnel_set(l->dp, &t) == RC_OK);
     MUST(dp_route_set(l->dp, &r) == RC_OK);
-    if (l->config.type == TUNNEL_IPSEC)
-        add_sa(l, i);
 }
 
 static void fill(struct pkt *p, uint32_t size)
@@ -140,9 +138,14 @@ struct looped *looped_new(const struct looped_config *config)
     MUST(dp_new(&c, &l->dp) == RC_OK);
     MUST(dp_worker_new(l->dp, 0, NULL, &l->worker) == RC_OK);
     MUST(pkt_pool_new(RING, RING, &l->pool) == RC_OK);
+    size_t before = measure_resident();
     for (uint32_t i = 0; i < config->tunnels; i++)
         add_tunnel(l, i);
     MUST(dp_publish(l->dp) == RC_OK);
+    l->tunnel_bytes = measure_resident() - before;
+    for (uint32_t i = 0; i < config->tunnels && config->type == TUNNEL_IPSEC; i++)
+        add_sa(l, i);
+    l->sa_bytes = measure_resident() - before - l->tunnel_bytes;
     looped_resize(l, config->size, config->batch);
     for (struct series unused[2]; l->walked < config->tunnels;)
         looped_pass(l, unused);

@@ -25,7 +25,8 @@ struct looped {
     struct pkt *ring[RING], *out[64 * RING];
     uint32_t tunnel[RING]; /* this pass goes out by */
     uint64_t dice;
-    uint32_t walked; /* tunnels that have had a packet */
+    size_t tunnel_bytes, sa_bytes; /* resident, of all together */
+    uint32_t walked;               /* tunnels that have had a packet */
     uint64_t now;
 };
 struct looped *looped_new(const struct looped_config *config);
