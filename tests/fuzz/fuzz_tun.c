@@ -1,6 +1,7 @@
 /* Packets from an account's namespace: routes, MTU, fragments, MSS, encapsulation; what leaves for the network must be as it claims.
  *
- * Input: packets, each a part; an odd flag before it mends the IPv4 header checksum. */
+ * Input: flags (1: ESP in UDP), then packets, each: how (1: mend the IPv4 header checksum, 2: a super-packet, whose offload fields follow),
+ * a part. */
 #include "lib/core.h"
 #include "lib/fuzz.h"
 
@@ -29,22 +30,35 @@ static void check(const struct core *c)
     }
 }
 
+/* The kernel's word on a super-packet is not to be trusted either. */
+static struct pkt_offload read_offload(struct rd *r)
+{
+    struct pkt_offload o = {.gso = rd_u8(r)};
+    o.needs_csum = o.gso & 0x80;
+    o.gso &= 0x7f;
+    o.gso_size = rd_u16(r);
+    o.hdr_len = rd_u8(r);
+    o.csum_start = rd_u8(r);
+    o.csum_offset = rd_u8(r);
+    return o;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static struct core c;
     struct rd r = rd_of(span_of(data, n));
     bool udp = rd_u8(&r) & 1;
-    struct path none = core_path(PKT_FROM_ESP, "192.0.2.2");
     core_open(&c, udp);
     for (unsigned k = 0; k < PACKETS_MAX && rd_left(&r); k++) {
         uint8_t how = rd_u8(&r);
+        struct pkt_offload offload = how & 2 ? read_offload(&r) : (struct pkt_offload){0};
         struct span packet = fuzz_part(&r, 65535);
         uint8_t *p = (uint8_t *)(uintptr_t)packet.p;
         if (how & 1 && packet.n >= IP4_HEADER && p[0] == 0x45) {
             store_be16(p + 10, 0);
             store_be16(p + 10, wire_checksum(p, IP4_HEADER));
         }
-        if (core_packet(&c, PKT_FROM_TUN, &none, packet))
+        if (core_super(&c, packet, &offload))
             check(&c);
         core_done(&c);
         exact_free(packet);

@@ -305,8 +305,25 @@ static void tun(const char *name, struct span packet)
     put("tun", name, &w);
 }
 
+/* TCP that the kernel left whole, with its word on how to cut it. */
+static void tun_super(const char *name, const char *offload, const char *dst, uint16_t payload)
+{
+    struct wr w = begin();
+    uint8_t tcp[TCP_HEADER + 8192] = {0x12, 0x34, 0, 80, [12] = 0x50, [13] = 0x18};
+    wr_u8(&w, 0);
+    wr_u8(&w, 2);
+    wr_bytes(&w, hex(offload));
+    part(&w, ip_packet_of(strchr(dst, ':') ? "2001:db8:ff::1" : "192.168.0.1", dst, IP_PROTO_TCP,
+                          span_of(tcp, TCP_HEADER + payload)));
+    put("tun", name, &w);
+}
+
 static void tun_packets(void)
 {
+    tun_super("super4", "81 03e8 28 14 10", "10.2.0.9", 3500);
+    tun_super("super4-gre", "81 03e8 28 14 10", "172.16.0.9", 3500);
+    tun_super("super6", "82 03e8 3c 28 10", "2001:db8:2::9", 3500);
+    tun_super("super-lies", "82 0000 ff 00 ff", "10.2.0.9", 3500);
     tun("secure4", ip_packet("192.168.0.1", "10.2.0.9", IP_PROTO_UDP, 64));
     tun("secure6", ip_packet("2001:db8:ff::1", "2001:db8:2::9", IP_PROTO_UDP, 64));
     tun("plain4", ip_packet("192.168.0.1", "172.16.0.9", IP_PROTO_UDP, 64));
@@ -401,6 +418,30 @@ static void icmp_messages(void)
     icmp("unreachable", 2, "0301 0000 0000 0000", esp_ours);
     icmp("esp6", 1, "0200 0000 0000 0500",
          ip_packet_of("2001:db8:5::2", "2001:db8:9::2", IP_PROTO_ESP, hex("c0570001 00000001 0000000000000000")));
+}
+
+/* A batch: what is put together, then packets; see fuzz_split_coalesce.c. */
+static void batch(const char *name, const char *octets)
+{
+    struct wr w = begin();
+    wr_bytes(&w, hex(octets));
+    put("split_coalesce", name, &w);
+}
+
+static void batches(void)
+{
+    batch("tcp4", "01 00c8 00c8 00c8 20c7");
+    batch("tcp6", "01 01c8 01c8 01c8 21c7");
+    batch("udp4", "02 02c8 02c8 02c8 0210");
+    batch("udp6", "02 03c8 03c8 03c8 0310");
+    batch("both", "03 00c8 02c8 00c8 02c8 04c8 06c8 00c8 02c8");
+    batch("off", "00 00c8 00c8 00c8");
+    batch("gap", "01 00c8 00c8 10c8 00c8 30c8 00c8");
+    batch("shorter-longer", "01 00c8 0010 00c8 00c8 00ff");
+    batch("bent-checksum", "01 00c8 c0c80011ff 00c8 00c8");
+    batch("bent-header", "01 00c8 40c80001ff 00c8 40c8000820 00c8");
+    batch("identical", "01 00c8 10c8 10c8");
+    batch("flows", "03 00c8 04c8 08c8 0cc8 01c8 05c8 09c8 0dc8 02c8 06c8 0ac8 0ec8 00c8 04c8 08c8 0cc8 01c8 05c8");
 }
 
 static void mss(const char *name, uint16_t value, const char *options)
@@ -498,6 +539,7 @@ int main(void)
     super_packets();
     icmp_messages();
     mss_segments();
+    batches();
     configurations();
     return 0;
 }

@@ -139,6 +139,7 @@ static void tunnels(struct core *c, bool udp)
     route(c, "10.0.0.0/8", TUNNEL_SECURE);
     route(c, "2001:db8::/32", TUNNEL_SECURE);
     route(c, "172.16.0.0/12", TUNNEL_PLAIN);
+    route(c, "2001:db8:6::/48", TUNNEL_PLAIN);
     must(dp_publish(c->dp), "tables");
 }
 

@@ -1,7 +1,7 @@
 /* A small daemon without descriptors: the IKE engine and the datapath with a few tunnels, for hostile input. What it holds:
  * endpoint 198.51.100.2; GRE tunnels to 192.0.2.3, and to 192.0.2.4 with key 7, checksum and sequence numbers that are checked; a hybrid IPsec tunnel
  * to 192.0.2.2 with two Child SAs, CORE_SPI (AES-GCM-16-256) and CORE_SPI_CBC (AES-CBC-256, HMAC-SHA2-256-128), key octets 00 01 02 ..
- * Inner 10.0.0.0/8 and 2001:db8::/32 go to the IPsec tunnel, 172.16.0.0/12 to the first GRE tunnel.
+ * Inner 10.0.0.0/8 and 2001:db8::/32 go to the IPsec tunnel, 172.16.0.0/12 and 2001:db8:6::/48 to the first GRE tunnel.
  */
 #ifndef ADIT_TESTS_CORE_H
 #define ADIT_TESTS_CORE_H
