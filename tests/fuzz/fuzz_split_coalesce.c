@@ -115,8 +115,10 @@ static void collect(struct segments *s, struct core *c, struct core *other)
         if (p->offload.gso == PKT_GSO_NONE) {
             assert_false(p->offload.needs_csum);
             keep(s, exact_copy(flat));
-        } else
+        } else if (other)
             cut(s, other, p, flat);
+        else
+            fail_msg("a super-packet that nobody asked for");
         exact_free(flat);
     }
 }

@@ -1,5 +1,5 @@
 /* corpus_NAME [DIR]: every input of tests/fuzz/corpus/fuzz_NAME through the fuzz target, without a fuzzer. The folder holds what
- * `make corpus` made and every input that ever failed. */
+ * `make corpus` made, what a fuzzer found to reach further (found-*), and every input that ever failed. */
 #include "lib/fuzz.h"
 
 #include <stdio.h>

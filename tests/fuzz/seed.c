@@ -1,5 +1,5 @@
 /* seed: writes the first inputs of every fuzz target, below tests/fuzz/corpus (`make corpus`): messages of captures and of a
- * handshake in memory, packets put together by hand, configurations. What a fuzzer found is added to the same folders by hand.
+ * handshake in memory, packets put together by hand, configurations. What a fuzzer found is added to the same folders.
  */
 #include "sim/lib/pair.h"
 #include "unit/lib/config_full.h"
@@ -490,6 +490,7 @@ static void configurations(void)
     text("full", config_full);
     file("demo", "conf/demo.yaml");
     file("reference", "conf/adit.yaml");
+    text("empty", "");
     text("least", "version: 1\n");
     text("json", "{\"version\": 1, \"endpoints\": [\"198.51.100.2\"], \"log\": {\"level\": \"warn\"}}");
     text("gre", HEAD
