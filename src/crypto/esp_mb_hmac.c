@@ -126,7 +126,7 @@ static void share_out(const struct crypto *c, const struct esp_op *ops, size_t n
             count[ops[i].key->integ->hash]++;
     for (int h = 0; h < HASHES; h++) {
         size_t rest = count[h] % LANES, from = c->esp.wide_from[h];
-        ret_wide[h] = from == 0 ? 0 : count[h] - (rest < from ? rest : 0);
+        ret_wide[h] = from == 0 || count[h] < from ? 0 : count[h] - (rest < from ? rest : 0);
     }
 }
 
@@ -193,8 +193,8 @@ const struct esp_backend esp_mb_hmac = {
 
 /* ---- which manager ------------------------------------------------------------------------------ */
 
-#define TRY_TEXT 512
-#define TRY_ROUNDS 7
+#define TRY_TEXT 1024
+#define TRY_ROUNDS 5
 
 static uint64_t ticks(void)
 {
@@ -218,15 +218,15 @@ static uint64_t try_one(IMB_MGR *m, struct esp_op *ops, size_t n)
 
 static void tune_hash(struct crypto *c, enum hash hash, uint16_t integ)
 {
-    static const uint8_t tries[] = {LANES, 12, 8}; /* below 8 the wide one has lost everywhere */
+    static const uint8_t tries[] = {2 * LANES, LANES, 12, 8}; /* below 8 the wide one has lost everywhere */
     static const uint8_t zeros[64];
-    uint8_t pkt[LANES][ESP_HEADER + CBC_BLOCK + TRY_TEXT + HASH_MAX] = {{0}};
+    uint8_t pkt[2 * LANES][ESP_HEADER + CBC_BLOCK + TRY_TEXT + HASH_MAX] = {{0}};
     struct hmac_key key = {.common = {.encr = encr_alg(ENCR_AES_CBC, 256), .integ = integ_alg(integ)}};
-    struct esp_op ops[LANES];
+    struct esp_op ops[2 * LANES];
     if (!crypto_esp_sizes((struct esp_alg){ENCR_AES_CBC, 256, integ}, &key.common.sizes) ||
         hmac_expand(c, &key.common, zeros, zeros) != RC_OK)
         return;
-    for (size_t i = 0; i < LANES; i++)
+    for (size_t i = 0; i < 2 * LANES; i++)
         ops[i] = (struct esp_op){.key = &key.common, .pkt = pkt[i], .text_len = TRY_TEXT};
     for (size_t i = 0; i < ARRAY_LEN(tries); i++) {
         if (try_one(c->esp.mb, ops, tries[i]) >= try_one(c->esp.mb_narrow, ops, tries[i]))
