@@ -64,7 +64,8 @@ void ike_move_nominate(struct ike_turn *t, struct ike_sa *sa, const struct path 
 {
     struct path to = *path;
     bool udp = path->remote.port != 0;
-    if (!udp) { /* plain ESP has no ports: IKE's stay as they are */
+    bool wrapped = udp && !ike_child_udp(sa) && addr_equal(&to.remote.addr, &sa->path.remote.addr);
+    if (!udp || wrapped) { /* plain ESP has no ports: IKE's stay as they are. And anybody can put it into UDP */
         to.local.port = sa->path.local.port;
         to.remote.port = sa->path.remote.port;
     }

@@ -271,6 +271,19 @@ static void peer_that_begins_to_encapsulate(void **state)
     assert_true(only_sa().nat_peer);
 }
 
+/* Whoever sees plain ESP can wrap it; a peer whose kernel found no NAT would take nothing in UDP from us. */
+static void plain_esp_that_somebody_wrapped(void **state)
+{
+    char at[ADDR_TEXT];
+    (void)state;
+    pair_connect(p);
+    struct ike_sa_info sa = only_sa();
+    esp_from(addr_text(&sa.path.remote.addr, at), 4500);
+    assert_int_equal(edge_sent(p->e), 0);
+    assert_int_equal(edge_count(p->e, IKE_COUNT_NOMINATED), 0);
+    assert_false(p->e->child[0].udp);
+}
+
 /* ---- requests of the peer */
 
 static bool ask_nothing(void)
@@ -418,6 +431,7 @@ int main(void)
         CASE(strict_peer_keeps_its_address),
         CASE(plain_esp_from_a_new_address),
         CASE(peer_that_begins_to_encapsulate),
+        CASE(plain_esp_that_somebody_wrapped),
         CASE(request_from_another_address_without_nat_nominates),
         CASE(peer_behind_nat_is_followed_at_once),
         CASE(behind_a_nat_we_do_not_follow),
