@@ -44,6 +44,9 @@ void dp_route_remove(struct dp *dp, uint32_t account, const struct prefix *prefi
  * mode, unknown algorithm. */
 enum rc dp_child_up(struct dp *dp, uint64_t now, const struct child_sa *child) ADIT_MUST_USE;
 void dp_child_down(struct dp *dp, uint32_t spi_in);
+/* Another has its place: nothing goes out on it any more, what the peer has sent before is still taken until then. It stays until
+ * dp_child_down(). */
+void dp_child_retire(struct dp *dp, uint32_t spi_in, uint64_t until);
 enum rc dp_child_moved(struct dp *dp, uint32_t spi_in, const struct path *path, bool udp) ADIT_MUST_USE;
 /* RC_EXISTS: two GRE tunnels have one endpoint pair and no distinct keys; RC_NOMEM. Either way the old tables stay. */
 enum rc dp_publish(struct dp *dp) ADIT_MUST_USE;

@@ -22,7 +22,14 @@
 #define POOL_LARGE 64
 #define WARNINGS_MAX 16
 #define INSIDE_RETRY (2 * NS_PER_S)          /* a TUN that cannot be opened is tried again */
+#define RETIRED_MAX 1024                     /* beyond that they go at once */
+#define RETIRED_LINGER (2 * NS_PER_S)        /* for packets that a Delete has overtaken: sockets have no common order */
 #define SHUTDOWN_PATIENCE (1500 * NS_PER_MS) /* for the peers' answers to our Delete */
+
+struct retired { /* a Child SA that another replaced: it is removed from dp then */
+    uint64_t at;
+    uint32_t spi_in;
+};
 
 struct daemon {
     const char *path;      /* of the configuration */
@@ -41,7 +48,9 @@ struct daemon {
     struct dp *dp;
     struct dp_worker *worker;
     struct pkt_pool *pool;
-    bool unpublished; /* dp tables changed since dp_publish() */
+    bool unpublished;                    /* dp tables changed since dp_publish() */
+    struct retired retired[RETIRED_MAX]; /* a ring, oldest first */
+    size_t retired_first, n_retired;
 
     struct io_helper *helper; /* NULL: no account has a namespace of its own */
     struct io_watch helper_watch;
@@ -93,6 +102,7 @@ void traffic_publish(struct daemon *d);              /* dp tables become visible
 void traffic_execute(struct daemon *d);              /* d->acts, in their order, until none is left */
 void traffic_events(struct daemon *d, uint64_t now); /* what dp noticed becomes commands to ike */
 void traffic_tick(struct daemon *d, uint64_t now);
+uint64_t traffic_retired(struct daemon *d, uint64_t now); /* Child SAs that lingered long enough go; next deadline */
 
 /* control.c */
 enum rc control_request(void *daemon, struct span line, struct buf *ret);

@@ -55,8 +55,9 @@ static uint64_t round_done(void *ctx, uint64_t now)
     struct daemon *d = ctx;
     traffic_events(d, now);
     traffic_tick(d, now);
+    uint64_t next = traffic_retired(d, now);
     traffic_publish(d);
-    uint64_t next = ike_deadline(d->ike);
+    next = earlier(next, ike_deadline(d->ike));
     next = earlier(next, inside_tick(d, now));
     next = earlier(next, d->control ? io_control_tick(d->control, now) : NEVER);
     next = earlier(next, watchdog(d, now));

@@ -113,6 +113,28 @@ static void child_up(struct daemon *d, const struct child_sa *child)
     follow_mtu(d, child->tunnel);
 }
 
+static void child_down(struct daemon *d, const struct act *a)
+{
+    uint64_t at = io_clock_now() + RETIRED_LINGER;
+    if (a->why == CHILD_DOWN_REKEYED && d->n_retired < RETIRED_MAX) {
+        dp_child_retire(d->dp, a->spi_in, at);
+        d->retired[(d->retired_first + d->n_retired++) % RETIRED_MAX] = (struct retired){.at = at, .spi_in = a->spi_in};
+    } else {
+        dp_child_down(d->dp, a->spi_in);
+    }
+    d->unpublished = true;
+}
+
+uint64_t traffic_retired(struct daemon *d, uint64_t now)
+{
+    for (; d->n_retired && d->retired[d->retired_first].at <= now; d->n_retired--) {
+        dp_child_down(d->dp, d->retired[d->retired_first].spi_in);
+        d->retired_first = (d->retired_first + 1) % RETIRED_MAX;
+        d->unpublished = true;
+    }
+    return d->n_retired ? d->retired[d->retired_first].at : NEVER;
+}
+
 static void child_moved(struct daemon *d, const struct act *a)
 {
     enum rc rc = dp_child_moved(d->dp, a->spi_in, &a->path, a->udp);
@@ -129,10 +151,7 @@ static void execute_one(struct daemon *d, const struct act *a)
         io_outer_send_datagram(d->outer, &a->path, a->marker, buf_span(&a->datagram));
         break;
     case ACT_CHILD_UP: child_up(d, a->child); break;
-    case ACT_CHILD_DOWN:
-        dp_child_down(d->dp, a->spi_in);
-        d->unpublished = true;
-        break;
+    case ACT_CHILD_DOWN: child_down(d, a); break;
     case ACT_CHILD_MOVED: child_moved(d, a); break;
     case ACT_UP: /* logged by ike; `aditctl sas` asks it */
     case ACT_DOWN: break;

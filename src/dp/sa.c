@@ -226,14 +226,20 @@ static void garbage_sa(struct dp *dp, struct dp_garbage *g)
     sa_free(sa);
 }
 
-static void sa_remove(struct dp *dp, struct sa *sa)
+/* Who waited to be sent on in its place waits no more. */
+static void succeed(const struct live *live, const struct sa *sa)
 {
-    struct live *live = &dp->live[sa->tunnel];
     for (uint32_t i = 0; i < live->sas->n; i++)
         if (live->sas->v[i]->replaces == sa) {
             live->sas->v[i]->replaces = NULL;
             WRITE(live->sas->v[i]->early, false);
         }
+}
+
+static void sa_remove(struct dp *dp, struct sa *sa)
+{
+    struct live *live = &dp->live[sa->tunnel];
+    succeed(live, sa);
     if (set_replace(dp, live, NULL, sa) != RC_OK) { /* no memory: close the gap in the old set instead */
         uint32_t k = 0;
         for (uint32_t i = 0; i < live->sas->n; i++)
@@ -255,6 +261,18 @@ void dp_child_down(struct dp *dp, uint32_t spi_in)
     struct sa *sa = sa_find_in(dp->by_in, spi_in);
     if (sa)
         sa_remove(dp, sa);
+}
+
+void dp_child_retire(struct dp *dp, uint32_t spi_in, uint64_t until)
+{
+    struct sa *sa = sa_find_in(dp->by_in, spi_in);
+    if (!sa)
+        return;
+    succeed(&dp->live[sa->tunnel], sa);
+    WRITE(sa->expired, true); /* no event */
+    WRITE(sa->hard_expiry_out, 0);
+    if (until < sa->hard_expiry)
+        WRITE(sa->hard_expiry, until);
 }
 
 void sa_remove_all(struct dp *dp, uint32_t tunnel)

@@ -99,7 +99,7 @@ void batch_emit(struct batch *b, struct pkt *p)
 
 bool sa_is_exhausted(struct batch *b, struct sa *sa)
 {
-    if (LIKELY(READ(sa->seq) < SEQ_HARD && READ(sa->iv_next) < IV_HARD && b->now < sa->hard_expiry_out))
+    if (LIKELY(READ(sa->seq) < SEQ_HARD && READ(sa->iv_next) < IV_HARD && b->now < READ(sa->hard_expiry_out)))
         return false;
     if (!READ(sa->expired) && b->t->tun[sa->tunnel]->owner == b->w->index)
         WRITE(sa->expired, batch_event(b, DP_EVENT_SA_HARD, sa, NULL));

@@ -145,6 +145,28 @@ static void rekey_sends_on_the_old_one_until_the_new_is_seen(void **state)
     assert_int_equal(load_be32(send_one(w)->data), SPI_PEER + 1);
 }
 
+static void retired_takes_what_was_on_its_way(void **state)
+{
+    struct world *w = *state;
+    world_up(w, GCM256, 4, false, 4);
+    rekey(w);
+    struct pkt *p = world_tun(w, PEER, ip_packet("10.1.0.1", "10.9.0.1", IP_PROTO_UDP, 20));
+    assert_int_equal(load_be32(p->data), SPI_EDGE);
+    dp_child_retire(w->dp[EDGE], SPI_EDGE, w->now + 2 * NS_PER_S);
+    assert_int_equal(world_carry(w, EDGE)->verdict, PKT_TO_TUN);
+    struct dp_event e;
+    assert_int_equal(dp_events(w->w[EDGE], &e, 1), 1);
+    assert_int_equal(e.type, DP_EVENT_SA_SEEN);
+    assert_int_equal(load_be32(send_one(w)->data), SPI_PEER + 1); /* though nothing came on the new one yet */
+    p = world_tun(w, PEER, ip_packet("10.1.0.1", "10.9.0.1", IP_PROTO_UDP, 20));
+    assert_int_equal(load_be32(p->data), SPI_EDGE);
+    w->now += 2 * NS_PER_S;
+    assert_int_equal(world_carry(w, EDGE)->verdict, PKT_DROP);
+    assert_int_equal(dp_events(w->w[EDGE], &e, 1), 0);
+    dp_child_down(w->dp[EDGE], SPI_EDGE);
+    dp_child_retire(w->dp[EDGE], SPI_EDGE, w->now); /* is gone: nothing happens */
+}
+
 static void rekey_without_the_old_one(void **state)
 {
     struct world *w = *state;
@@ -282,6 +304,7 @@ int main(void)
         T(gcm_ivs_are_a_counter_under_the_sender_id),
         T(without_sa),
         T(rekey_sends_on_the_old_one_until_the_new_is_seen),
+        T(retired_takes_what_was_on_its_way),
         T(rekey_without_the_old_one),
         T(newest_that_matches),
         T(child_up_refuses),
