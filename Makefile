@@ -65,6 +65,9 @@ BENCH     := $(call progs,tests/bench,bench,bench_*)
 BENCH_E2E := $(BUILD)/bench/endpoint $(BUILD)/bench/record
 BENCH_IKE := $(BUILD)/bench/bench_handshake $(BUILD)/bench/customers
 BENCH_OBJS := $(filter-out %/parley.o %/bound.o,$(call objs,tests/bench/lib/*.c))
+# The lab mostly waits: its tests run in two rows beside the others.
+LAB       := $(patsubst tests/netns/%.sh,%,$(wildcard tests/netns/test_*.sh))
+LAB_LONG  := test_interop test_kernel test_trixie
 ASAN_MAKE = $(SUBMAKE) BUILD=$(BUILD)/asan SAN=$(SANITIZE)
 ASAN_UNIT  = $(UNIT:$(BUILD)/%=$(BUILD)/asan/%)
 
@@ -179,7 +182,8 @@ test:
 	@conf/setup/deps build test lint
 	-+@$(SUBMAKE) -k all tests
 	-+@$(SUBMAKE) -k asan-tests
-	@BUILD=$(BUILD) tests/run "1800@$(AS_ROOT) tests/netns/run" 1200@tests/lint/run $(UNIT) $(ASAN_UNIT)
+	@BUILD=$(BUILD) J=3 tests/run "1800@$(AS_ROOT) tests/netns/run $(LAB_LONG)" \
+	  "1800@$(AS_ROOT) tests/netns/run $(filter-out $(LAB_LONG),$(LAB))" 1200@tests/lint/run $(UNIT) $(ASAN_UNIT)
 
 demo:
 	@conf/setup/deps build test

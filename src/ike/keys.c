@@ -73,7 +73,7 @@ enum rc ike_keys_expand(struct crypto *c, uint16_t prf, struct span skeyseed, st
 static void cut(struct rd *r, uint8_t *ret, size_t n)
 {
     struct span s = rd_take(r, n);
-    if (n)
+    if (s.p)
         memcpy(ret, s.p, n); /* lint: not wire bytes: our own key material */
 }
 

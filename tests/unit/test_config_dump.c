@@ -213,7 +213,7 @@ static void test_values_are_the_files_own(void **state)
 static void test_no_secret_in_the_dump(void **state)
 {
     (void)state;
-    static const char *const secrets[] = {GOOD_PSK, GOOD_PSK2, "q8Zr7Nw4", FULL_KEY + 2, FULL_KEY2 + 2, "Nw4Kd8Hs"};
+    static const char *const secrets[] = {GOOD_PSK, GOOD_PSK2, "q8Zr7Nw4", &FULL_KEY[2], &FULL_KEY2[2], "Nw4Kd8Hs"};
     struct loaded l = config_full_load();
     char *text = dumped(l.c);
     for (size_t i = 0; i < ARRAY_LEN(secrets); i++)

@@ -225,7 +225,7 @@ static void test_ipsec_policy(void **state)
     assert_int_equal(p.n_psks, 2);
     assert_span_equal(p.psks[0].value, span_str("q8Zr7Nw4Kd8Hs3Bf6M-old-0"));
     assert_int_equal(p.psks[0].not_after, 1801439999);
-    assert_span_equal(p.psks[1].value, hex(FULL_KEY2 + 2));
+    assert_span_equal(p.psks[1].value, hex(&FULL_KEY2[2]));
     assert_int_equal(p.pq, PQ_REQUIRE);
     assert_true(p.strict_peer);
     assert_true(p.allow_null_cipher);

@@ -123,8 +123,8 @@ static void unknown_payloads_and_the_critical_bit(void **state)
         OK(read_chain(unknown[i], "00 80 0004", &c, &e));
         assert_ptr_equal(ike_chain_critical(&c), &c.v[0]);
     }
-    for (uint8_t t = PAYLOAD_SA; t <= PAYLOAD_EAP; t++)
-        assert_true(ike_payload_known(t));
+    for (unsigned t = PAYLOAD_SA; t <= PAYLOAD_EAP; t++)
+        assert_true(ike_payload_known((uint8_t)t));
 }
 
 /* ---- shapes: chains written as a list of payload types, each with a body its kind may have */
