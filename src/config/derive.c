@@ -21,7 +21,7 @@ void config_link(struct loader *l, struct config *c)
     CONFIG_EACH(struct config_account, a, c->accounts)
     {
         size_t n = a->tunnels.n;
-        a->by_name = config_arena_take(l->arena, n * sizeof a->by_name[0] + 1);
+        a->by_name = config_arena_take(l->arena, n * sizeof(struct config_tunnel *) + 1);
         if (!a->by_name)
             return;
         for (size_t i = 0; i < n; i++) {
@@ -29,7 +29,7 @@ void config_link(struct loader *l, struct config *c)
             a->by_name[i] = &a->tunnels.v[i];
         }
         if (n)
-            qsort(a->by_name, n, sizeof a->by_name[0], by_name);
+            qsort(a->by_name, n, sizeof(struct config_tunnel *), by_name);
         c->n_tunnels += n;
         c->n_routes += a->routes.n;
     }

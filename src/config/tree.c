@@ -68,7 +68,7 @@ static enum rc add_scalar(struct builder *b, const yaml_event_t *e)
     struct span text = span_of(e->data.scalar.value, e->data.scalar.length);
     if (text.n && memchr(text.p, 0, text.n))
         return refuse(b, e->start_mark, "the value holds a NUL character; remove it");
-    struct tree_node *node;
+    struct tree_node *node = NULL;
     enum rc rc = add(b, e, TREE_SCALAR, &node);
     if (rc != RC_OK)
         return rc;
@@ -84,7 +84,7 @@ static enum rc open_node(struct builder *b, const yaml_event_t *e, enum tree_kin
     if (b->depth == CONFIG_DEPTH_MAX)
         return refuse(b, e->start_mark, "nested more than %d levels deep; no key of this format is that deep",
                       CONFIG_DEPTH_MAX);
-    struct tree_node *node;
+    struct tree_node *node = NULL;
     enum rc rc = add(b, e, kind, &node);
     if (rc != RC_OK)
         return rc;

@@ -110,6 +110,14 @@ static unsigned month_length(unsigned year, unsigned month)
     return month == 2 && leap ? 29 : lengths[month - 1];
 }
 
+static unsigned digits(const char *text, size_t n)
+{
+    unsigned value = 0;
+    for (size_t i = 0; i < n; i++)
+        value = 10 * value + (unsigned)(text[i] - '0');
+    return value;
+}
+
 const char *config_read_time(const struct field *f, const char *text, struct loader *l, void *ret)
 {
     (void)f, (void)l;
@@ -121,10 +129,9 @@ const char *config_read_time(const struct field *f, const char *text, struct loa
     for (size_t i = 0; i < n; i++)
         if (shape[i] == 'd' ? text[i] < '0' || text[i] > '9' : text[i] != shape[i])
             return why;
-    unsigned year, month, day, hour = 23, minute = 59, second = 59;
-    sscanf(text, "%4u-%2u-%2u", &year, &month, &day);
-    if (n == 20)
-        sscanf(text + 11, "%2u:%2u:%2u", &hour, &minute, &second);
+    unsigned year = digits(text, 4), month = digits(text + 5, 2), day = digits(text + 8, 2);
+    unsigned hour = n == 20 ? digits(text + 11, 2) : 23, minute = n == 20 ? digits(text + 14, 2) : 59;
+    unsigned second = n == 20 ? digits(text + 17, 2) : 59;
     if (year < 2000 || month < 1 || month > 12 || day < 1 || day > month_length(year, month) || hour > 23 ||
         minute > 59 || second > 59)
         return why;
