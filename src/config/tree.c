@@ -57,8 +57,10 @@ static enum rc add(struct builder *b, const yaml_event_t *e, enum tree_kind kind
     node->kind = kind;
     node->line = (uint32_t)e->start_mark.line + 1;
     node->col = (uint32_t)e->start_mark.column + 1;
-    *ret = node;
-    return attach(b, node);
+    enum rc rc = attach(b, node);
+    if (rc == RC_OK)
+        *ret = node;
+    return rc;
 }
 
 static enum rc add_scalar(struct builder *b, const yaml_event_t *e)
@@ -70,7 +72,7 @@ static enum rc add_scalar(struct builder *b, const yaml_event_t *e)
         return refuse(b, e->start_mark, "the value holds a NUL character; remove it");
     struct tree_node *node = NULL;
     enum rc rc = add(b, e, TREE_SCALAR, &node);
-    if (rc != RC_OK)
+    if (!node)
         return rc;
     node->quoted = e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
     node->text = span_of(config_arena_text(b->arena, text), text.n);
@@ -86,7 +88,7 @@ static enum rc open_node(struct builder *b, const yaml_event_t *e, enum tree_kin
                       CONFIG_DEPTH_MAX);
     struct tree_node *node = NULL;
     enum rc rc = add(b, e, kind, &node);
-    if (rc != RC_OK)
+    if (!node)
         return rc;
     b->open[b->depth] = node;
     b->last[b->depth] = NULL;
@@ -97,6 +99,7 @@ static enum rc open_node(struct builder *b, const yaml_event_t *e, enum tree_kin
 static enum rc close_node(struct builder *b)
 {
     struct tree_node *node = b->open[--b->depth];
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): libyaml closes only what it opened */
     node->n = node->kind == TREE_MAP ? b->children[b->depth] / 2 : b->children[b->depth];
     return RC_OK;
 }
