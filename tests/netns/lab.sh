@@ -579,17 +579,18 @@ lab_tunnel_drops() { lab_ctl tunnels --json | jq -r --arg n "$1" --arg r "$2" '.
 
 # ---- traffic
 
-# lab_ping NS COUNT ADDRESS [OPTIONS...]: quick pings; prints "received"; fails unless all came back.
+# lab_ping NS COUNT ADDRESS [OPTIONS...]: pings, all at once; prints "received"; fails unless all came back. Once one answer
+# is there, ping waits for the others two round trips or one interval, whichever is longer: hence an interval of a second.
 lab_ping() {
     local from=$1 count=$2 to=$3 out
     shift 3
-    out=$(timeout 60 nsenter --net="/run/netns/$LAB_ID-$from" ping -q -n -c "$count" -i 0.01 -W 2 "$@" "$to" 2>&1)
+    out=$(timeout 60 nsenter --net="/run/netns/$LAB_ID-$from" ping -q -n -c "$count" -l "$count" -i 1 -W 2 "$@" "$to" 2>&1)
     lab_ping_result "$count" "$out"
 }
 lab_gre_ping() {    # COUNT ADDRESS [OPTIONS...]
     local count=$1 to=$2 out
     shift 2
-    out=$(lab_gre_exec "timeout 60 ping -q -n -c $count -i 0.01 -W 2 $* $to 2>&1")
+    out=$(lab_gre_exec "timeout 60 ping -q -n -c $count -l $count -i 1 -W 2 $* $to 2>&1")
     lab_ping_result "$count" "$out"
 }
 lab_ping_result() {    # COUNT, ping's output
