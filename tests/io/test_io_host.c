@@ -47,6 +47,12 @@ static int proc_of_ones_own(void **state)
     return rc;
 }
 
+/* The leak checker looks into /proc at the end. */
+static int proc_of_the_host(void **state)
+{
+    return *state ? umount2("/proc", MNT_DETACH) : 0;
+}
+
 static void secrets_may_be_swapped_out(void **state)
 {
     if (!*state)
@@ -62,5 +68,5 @@ static void secrets_may_be_swapped_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(secrets_may_be_swapped_out)};
-    return cmocka_run_group_tests_name("io_host", tests, proc_of_ones_own, NULL);
+    return cmocka_run_group_tests_name("io_host", tests, proc_of_ones_own, proc_of_the_host);
 }
