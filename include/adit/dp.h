@@ -34,14 +34,14 @@ void dp_free(struct dp *dp);
 void dp_coalesce(struct dp *dp, uint8_t what);
 
 /* ---- control side. Changes are seen by workers after dp_publish(). */
-/* Add, or change in place. RC_UNSUPPORTED: `protect` (GRE inside ESP); RC_RANGE: addresses that do not fit each other;
- * RC_LIMIT: the handle is not below max_tunnels, or its former holder waits in dp_garbage. */
+/* Add, or change in place. RC_RANGE: addresses that do not fit each other; RC_LIMIT: the handle, or that of the tunnel that
+ * protects this one, is not below max_tunnels, or its former holder waits in dp_garbage. */
 enum rc dp_tunnel_set(struct dp *dp, const struct tunnel_policy *tunnel) ADIT_MUST_USE;
 void dp_tunnel_remove(struct dp *dp, uint32_t tunnel); /* its SAs and routes go too */
 enum rc dp_route_set(struct dp *dp, const struct route_policy *route) ADIT_MUST_USE; /* key: account, prefix, tunnel */
 void dp_route_remove(struct dp *dp, uint32_t account, const struct prefix *prefix, uint32_t tunnel);
-/* Copies the keys. RC_ABSENT: no such IPsec tunnel; RC_EXISTS: spi_in is taken; RC_LIMIT: max_sas; RC_UNSUPPORTED: transport
- * mode, unknown algorithm. */
+/* Copies the keys. RC_ABSENT: no such IPsec tunnel; RC_EXISTS: spi_in is taken; RC_LIMIT: max_sas; RC_RANGE: in
+ * transport mode, selectors that are not the two ends of GRE; RC_UNSUPPORTED: unknown algorithm. */
 enum rc dp_child_up(struct dp *dp, uint64_t now, const struct child_sa *child) ADIT_MUST_USE;
 void dp_child_down(struct dp *dp, uint32_t spi_in);
 /* Another has its place: nothing goes out on it any more, what the peer has sent before is still taken until then. It stays until
@@ -91,6 +91,7 @@ size_t dp_events(struct dp_worker *w, struct dp_event *ret, size_t max);
     X(GRE_FLAGS, "gre_flags")              /* reserved bits, routing */                                               \
     X(GRE_VERSION, "gre_version")                                                                                     \
     X(GRE_PROTOCOL, "gre_protocol")        /* ethertype other than IPv4, IPv6 */                                      \
+    X(GRE_PROTECT, "gre_protect")          /* GRE as it is where ESP must carry it, or through another IPsec tunnel */  \
     X(GRE_KEY, "gre_key")                                                                                             \
     X(GRE_CHECKSUM, "gre_checksum")                                                                                   \
     X(GRE_SEQUENCE, "gre_sequence")                                                                                   \
@@ -136,7 +137,7 @@ struct dp_tunnel_info {
     uint16_t mtu;        /* exact inner MTU now */
     uint16_t mss4, mss6; /* clamp values */
     uint16_t path_mtu;
-    bool sendable;       /* GRE: always; IPsec: has an SA to send on */
+    bool sendable;       /* GRE: always; IPsec, and GRE inside it: has an SA to send on */
     uint64_t last_in;    /* now of the last authentic packet; 0 never */
 };
 bool dp_tunnel_info(const struct dp *dp, uint32_t tunnel, struct dp_tunnel_info *ret);
@@ -148,7 +149,7 @@ struct dp_sa_info {
     bool sending; /* the SA this tunnel sends on */
 };
 bool dp_sa_info(const struct dp *dp, uint32_t spi_in, struct dp_sa_info *ret);
-/* Everything together: all tunnels, and the drops that belong to none. */
+/* Everything together: all tunnels, and the drops that belong to none. A packet of GRE inside ESP is one of both tunnels. */
 void dp_total_info(const struct dp *dp, struct dp_counters *ret);
 void dp_count_send_drop(struct dp_worker *w, uint32_t n);
 

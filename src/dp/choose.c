@@ -129,14 +129,19 @@ void ways_choose(const struct batch *b, struct in *in, size_t n)
 
 /* ---- the choice ------------------------------------------------------------------------------- */
 
+/* May the packet go out on the SA? GRE alone (`head`: its IP header is yet to be made) on one of transport mode. */
+static bool may_carry(const struct sa *sa, const uint8_t *p, const struct ip_view *ip, bool head)
+{
+    return (head || !sa->out.transport) && sa_holds(sa, &sa->out, p, ip, false);
+}
+
 /* The newest usable SA whose selectors hold the packet. One that replaces another waits until the peer has used it, or until the
  * other one is gone or done: the peer may not have installed it yet. */
 static struct sa *sa_choose(struct batch *b, const struct live *live, const uint8_t *p, const struct ip_view *ip,
-                            enum dp_reason *ret_reason)
+                            bool head, enum dp_reason *ret_reason)
 {
     struct sa *early = NULL, *newest = SEE(live->newest);
-    if (LIKELY(newest && !READ(newest->early) && !sa_is_exhausted(b, newest) &&
-               sa_holds(newest, &newest->out, p, ip, false)))
+    if (LIKELY(newest && !READ(newest->early) && !sa_is_exhausted(b, newest) && may_carry(newest, p, ip, head)))
         return newest; /* without a look at the set */
     *ret_reason = DP_REASON_NO_SA;
     const struct sa_set *sas = SEE(live->sas);
@@ -146,7 +151,7 @@ static struct sa *sa_choose(struct batch *b, const struct live *live, const uint
             *ret_reason = DP_REASON_ESP_EXPIRED;
             continue;
         }
-        if (!sa_holds(sa, &sa->out, p, ip, false)) {
+        if (!may_carry(sa, p, ip, head)) {
             *ret_reason = DP_REASON_ESP_SELECTOR;
             continue;
         }
@@ -158,6 +163,13 @@ static struct sa *sa_choose(struct batch *b, const struct live *live, const uint
     return early;
 }
 
+/* Is there the tunnel that the GRE tunnel is to go through? Never without. */
+static bool can_carry(const struct tables *t, const struct tun *tun)
+{
+    const struct tun *by = tun->esp < t->n_tun ? t->tun[tun->esp] : NULL;
+    return by && by->type == TUNNEL_IPSEC && by->account == tun->account;
+}
+
 static enum dp_reason way_of(struct batch *b, uint32_t tunnel, const struct pkt *p, const struct ip_view *ip,
                              struct way *ret)
 {
@@ -165,9 +177,13 @@ static enum dp_reason way_of(struct batch *b, uint32_t tunnel, const struct pkt 
     if (!tun)
         return DP_REASON_NO_ROUTE;
     struct sa *sa = NULL;
-    if (tun->type == TUNNEL_IPSEC) {
-        enum dp_reason reason;
-        sa = sa_choose(b, &b->w->dp->live[tunnel], p->data, ip, &reason);
+    if (tun->esp != TUNNEL_NONE) {
+        enum dp_reason reason = DP_REASON_NO_SA;
+        const struct live *live = &b->w->dp->live[tun->esp];
+        if (LIKELY(tun->esp == tunnel))
+            sa = sa_choose(b, live, p->data, ip, false, &reason);
+        else if (can_carry(b->t, tun))
+            sa = sa_choose(b, live, tun->head, &tun->head_ip, true, &reason);
         if (!sa) {
             ret->tun = tun; /* for the count */
             return reason;

@@ -92,16 +92,28 @@ static void view_interface(struct tun *v, const struct tunnel_policy *t)
     }
 }
 
+static void view_head(struct tun *v)
+{
+    if (v->type != TUNNEL_GRE || v->esp == TUNNEL_NONE)
+        return;
+    struct wr w = wr_of(v->head, sizeof v->head);
+    wire_ip_write(&w, &(struct ip_fields){.src = v->local, .dst = v->remote, .proto = IP_PROTO_GRE});
+    uint16_t n = (uint16_t)wr_len(&w);
+    v->head_ip = (struct ip_view){.len = n, .payload = n, .version = v->local.family, .proto = IP_PROTO_GRE};
+}
+
 static struct tun view_of(const struct dp_config *config, const struct tunnel_policy *t)
 {
+    uint32_t esp = t->type == TUNNEL_IPSEC ? t->tunnel : t->protect;
     uint16_t flags =
         (uint16_t)((t->checksum ? GRE_CHECKSUM : 0) | (t->has_key ? GRE_KEY : 0) | (t->sequence ? GRE_SEQUENCE : 0));
     struct tun v = {
         .handle = t->tunnel,
         .account = t->account,
+        .esp = esp,
         .type = t->type,
         .ttl = t->ttl ? t->ttl : 64,
-        .owner = (uint8_t)(config->workers > 1 ? t->tunnel % config->workers : 0),
+        .owner = (uint8_t)(config->workers > 1 ? (esp == TUNNEL_NONE ? t->tunnel : esp) % config->workers : 0),
         .df = t->df,
         .ecn = t->ecn,
         .dscp = t->dscp,
@@ -120,6 +132,7 @@ static struct tun view_of(const struct dp_config *config, const struct tunnel_po
         .outer = {.src = t->endpoint, .dst = t->customer_endpoint, .ttl = t->ttl ? t->ttl : 64},
     };
     view_interface(&v, t);
+    view_head(&v);
     return v;
 }
 
@@ -191,8 +204,8 @@ enum rc dp_tunnel_set(struct dp *dp, const struct tunnel_policy *policy)
         return RC_LIMIT;
     if (dp->live[policy->tunnel].leaving)
         return RC_LIMIT;
-    if (policy->protect != TUNNEL_NONE && policy->type == TUNNEL_GRE)
-        return RC_UNSUPPORTED;
+    if (policy->type == TUNNEL_GRE && policy->protect != TUNNEL_NONE && policy->protect >= dp->config.max_tunnels)
+        return RC_LIMIT;
     if (!policy_is_usable(policy))
         return RC_RANGE;
     bool is_new = dp->tunnel[policy->tunnel] == NULL;

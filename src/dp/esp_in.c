@@ -135,10 +135,21 @@ static enum dp_reason open_trailer(struct job *j, enum rc rc)
         return DP_REASON_ESP_PADDING;
     if (next == IP_PROTO_NONE) /* RFC 4303 2.6: dummy, MUST be discarded without indicating an error */
         return DP_REASON_ESP_DUMMY;
-    if (next != IP_PROTO_IPV4 && next != IP_PROTO_IPV6)
+    bool ip = next == IP_PROTO_IPV4 || next == IP_PROTO_IPV6;
+    if (sa->in.transport ? next != IP_PROTO_GRE : !ip)
         return DP_REASON_ESP_NEXT_HEADER;
-    j->version = next == IP_PROTO_IPV4 ? 4 : 6;
+    j->version = sa->in.transport ? 0 : next == IP_PROTO_IPV4 ? 4 : 6;
     return DP_REASON_NONE;
+}
+
+/* In transport mode the selectors say between whom: one address each. */
+static void accept(struct batch *b, struct job *j)
+{
+    const struct selectors *s = &j->sa->selectors;
+    if (LIKELY(j->version != 0))
+        inner_accept(b, j->p, j->tun, j->sa, j->version);
+    else if (!gre_in_esp(b, j->p, j->sa, &s->local.first, &s->remote.first))
+        batch_drop(b, j->p, j->tun, DP_REASON_GRE_SOURCE);
 }
 
 void esp_in_finish(struct batch *b)
@@ -150,7 +161,7 @@ void esp_in_finish(struct batch *b)
         if (LIKELY(b->op[i].rc == RC_OK && reason != DP_REASON_ESP_REPLAY))
             note_authentic(b, j->sa, j->p);
         if (LIKELY(reason == DP_REASON_NONE))
-            inner_accept(b, j->p, j->tun, j->sa, j->version);
+            accept(b, j);
         else
             batch_drop(b, j->p, j->tun, reason);
     }

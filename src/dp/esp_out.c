@@ -1,4 +1,4 @@
-/* ESP to the network (RFC 4303 3.3, tunnel mode): padding, sequence, IV (RFC 4106, RFC 6054: sender id 24 bit, counter 40 bit),
+/* ESP to the network (RFC 4303 3.3): padding, sequence, IV (RFC 4106, RFC 6054: sender id 24 bit, counter 40 bit),
  * then all packets of the batch through the cipher at once. */
 #include "worker.h"
 
@@ -33,7 +33,8 @@ bool esp_out_begin(struct batch *b, struct job *j)
     }
     ADD(sa->bytes_out, p->len);
 
-    wire_esp_trailer_write(p->data, p->len, text_len, j->version == 4 ? IP_PROTO_IPV4 : IP_PROTO_IPV6);
+    uint8_t next = sa->out.transport ? IP_PROTO_GRE : j->version == 4 ? IP_PROTO_IPV4 : IP_PROTO_IPV6;
+    wire_esp_trailer_write(p->data, p->len, text_len, next);
     p->data -= head;
     p->len = head + text_len + sa->out.icv;
     store_be32(p->data, sa->spi_out);

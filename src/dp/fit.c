@@ -98,21 +98,21 @@ static void fragment(struct batch *b, struct pkt *p, const struct ip_view *ip, c
 
 void way_fit(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct way *way)
 {
-    struct live *live = &b->w->dp->live[way->tun->handle];
+    const struct tun *outer = way->sa ? b->t->tun[way->tun->esp] : way->tun; /* whose path it takes */
+    struct live *live = &b->w->dp->live[outer->handle];
     if (UNLIKELY(b->now >= READ(live->path_mtu_until)))
-        pmtu_forget(live, way->tun);
-    const struct limits *limits = way->sa ? &way->sa->out.limits : &live->limits;
-    uint16_t mtu = READ(limits->mtu);
-    mss_clamp(p, ip, limits);
+        pmtu_forget(live, outer);
+    const struct limits limits = limits_now(b, way->tun, way->sa ? &way->sa->out : NULL);
+    mss_clamp(p, ip, &limits);
 
-    if (LIKELY(ip->len <= mtu))
+    if (LIKELY(ip->len <= limits.mtu))
         add(b, p, ip, way);
-    else if (mtu == 0)
+    else if (limits.mtu == 0)
         refuse(b, p, way->tun, DP_REASON_TOO_BIG);
     else if (ip->version == 6 && ip->len <= IP6_MIN_MTU)
         add(b, p, ip, way)->df = false;
     else if (ip->df)
-        answer_too_big(b, p, ip, way->tun, mtu);
+        answer_too_big(b, p, ip, way->tun, limits.mtu);
     else
-        fragment(b, p, ip, way, mtu);
+        fragment(b, p, ip, way, limits.mtu);
 }

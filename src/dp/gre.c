@@ -46,8 +46,10 @@ static enum dp_reason reason_of(enum rc rc)
     return rc == RC_RANGE ? DP_REASON_GRE_VERSION : rc == RC_SYNTAX ? DP_REASON_GRE_FLAGS : DP_REASON_SHORT;
 }
 
-/* The header, against the tunnels of the endpoint pair. *tun: the right one if all is well, else the one to charge. */
-static enum dp_reason header_check(struct batch *b, const struct pkt *p, const struct tun **tun, struct gre_header *h)
+/* The header, against the tunnels of the endpoint pair. `esp`: the IPsec tunnel it came through, or TUNNEL_NONE: a tunnel takes nothing
+ * that came another way. *tun: the right one if all is well, else the one to charge. */
+static enum dp_reason header_check(struct batch *b, const struct pkt *p, uint32_t esp, const struct tun **tun,
+                                   struct gre_header *h)
 {
     enum rc rc = wire_gre_read(p->data, p->len, h);
     if (rc != RC_OK)
@@ -55,10 +57,11 @@ static enum dp_reason header_check(struct batch *b, const struct pkt *p, const s
     if (h->proto != GRE_PROTO_IPV4 && h->proto != GRE_PROTO_IPV6)
         return DP_REASON_GRE_PROTOCOL;
     const struct tun *t = *tun;
-    while (t && !has_key(t, h))
-        t = gre_next(b->t, t);
+    bool any = false;
+    for (; t && !(t->esp == esp && has_key(t, h)); t = gre_next(b->t, t))
+        any |= t->esp == esp;
     if (!t)
-        return DP_REASON_GRE_KEY;
+        return any ? DP_REASON_GRE_KEY : DP_REASON_GRE_PROTECT;
     *tun = t;
     if (h->flags & GRE_CHECKSUM && wire_sum(p->data, p->len, 0) != 0xffff)
         return DP_REASON_GRE_CHECKSUM;
@@ -90,7 +93,8 @@ static bool keepalive(struct batch *b, struct pkt *p, const struct tun *tun, uin
         return true;
     }
     struct bucket *bucket = &b->w->dp->live[tun->handle].keepalive;
-    if (!tun->keepalive || !bucket_allows(bucket, KEEPALIVE_RATE, KEEPALIVE_BURST, b->now)) {
+    bool wanted = tun->keepalive && tun->esp == TUNNEL_NONE; /* the answer would go out as it is */
+    if (!wanted || !bucket_allows(bucket, KEEPALIVE_RATE, KEEPALIVE_BURST, b->now)) {
         batch_drop(b, p, tun, DP_REASON_KEEPALIVE);
         return true;
     }
@@ -102,16 +106,11 @@ static bool keepalive(struct batch *b, struct pkt *p, const struct tun *tun, uin
     return true;
 }
 
-void gre_in(struct batch *b, struct pkt *p)
+/* tun: the first of the endpoint pair. sa NULL: straight from the network. */
+static void open_header(struct batch *b, struct pkt *p, const struct tun *tun, struct sa *sa)
 {
     struct gre_header h;
-    const struct tun *tun = pair_of(b, &p->outer);
-    if (UNLIKELY(!tun)) {
-        bool ours = addr_is_ours(b->t->ours, key_of(&p->outer.dst));
-        batch_drop(b, p, NULL, ours ? DP_REASON_GRE_SOURCE : DP_REASON_OUTER_DESTINATION);
-        return;
-    }
-    enum dp_reason reason = header_check(b, p, &tun, &h);
+    enum dp_reason reason = header_check(b, p, sa ? sa->tunnel : TUNNEL_NONE, &tun, &h);
     if (reason == DP_REASON_NONE && UNLIKELY(tun->sequence_check && h.flags & GRE_SEQUENCE)) {
         if (batch_elsewhere(b, p, tun))
             return;
@@ -125,9 +124,33 @@ void gre_in(struct batch *b, struct pkt *p)
     p->data += h.len;
     p->len -= h.len;
     if (h.proto == GRE_PROTO_IPV6)
-        inner_accept(b, p, tun, NULL, 6);
+        inner_accept(b, p, tun, sa, 6);
     else if (!keepalive(b, p, tun, h.len))
-        inner_accept(b, p, tun, NULL, 4);
+        inner_accept(b, p, tun, sa, 4);
+}
+
+void gre_in(struct batch *b, struct pkt *p)
+{
+    const struct tun *tun = pair_of(b, &p->outer);
+    if (LIKELY(tun)) {
+        open_header(b, p, tun, NULL);
+        return;
+    }
+    bool ours = addr_is_ours(b->t->ours, key_of(&p->outer.dst));
+    batch_drop(b, p, NULL, ours ? DP_REASON_GRE_SOURCE : DP_REASON_OUTER_DESTINATION);
+}
+
+/* A GRE tunnel inside ESP has the worker of the tunnel that carries it: nothing is handed on from here. */
+bool gre_in_esp(struct batch *b, struct pkt *p, struct sa *sa, const struct addr *local, const struct addr *remote)
+{
+    const struct tun *first = gre_find(b->t, local, remote), *t = first;
+    while (t && t->esp != sa->tunnel)
+        t = gre_next(b->t, t);
+    if (!t)
+        return false;
+    sa_count_in(b, sa, p->len);
+    open_header(b, p, first, sa);
+    return true;
 }
 
 bool gre_out(struct batch *b, const struct job *j)
@@ -160,4 +183,41 @@ bool gre_out(struct batch *b, const struct job *j)
     p->outer.df = j->df;
     p->verdict = PKT_TO_GRE;
     return true;
+}
+
+/* Tunnel mode: the outer header that the kernel would have made. Its identification is the ESP sequence number to come: no two packets
+ * of an SA that could be fragmented have one (RFC 6864 4.2). */
+static bool prepend_ip(struct batch *b, struct job *j)
+{
+    struct pkt *p = j->p;
+    const struct tun *tun = j->tun;
+    size_t n = tun->local.family == 6 ? IP6_HEADER : IP4_HEADER;
+    if (pkt_headroom(p) < n) {
+        batch_drop(b, p, tun, DP_REASON_POOL);
+        return false;
+    }
+    const struct ip_fields f = {
+        .src = tun->outer.src,
+        .dst = tun->outer.dst,
+        .proto = IP_PROTO_GRE,
+        .tos = j->tos,
+        .ttl = tun->ttl,
+        .df = j->df,
+        .id = (uint16_t)(j->sa->seq + 1),
+        .payload_len = p->len,
+    };
+    struct wr w = wr_of(p->data - n, n);
+    wire_ip_write(&w, &f);
+    p->data -= n;
+    p->len += (uint32_t)n;
+    j->version = tun->local.family;
+    return true;
+}
+
+bool gre_out_esp(struct batch *b, struct job *j)
+{
+    if (!j->sa->out.transport && !prepend_ip(b, j))
+        return false;
+    j->tun = b->t->tun[j->tun->esp]; /* from here on it is the carrier's packet */
+    return esp_out_begin(b, j);
 }

@@ -98,21 +98,30 @@ static const struct sa *sending(const struct live *live)
     return early;
 }
 
+/* Where the SAs and the path MTU of a tunnel are: of GRE inside ESP at the tunnel that carries it. */
+static const struct live *outer_of(const struct dp *dp, uint32_t handle)
+{
+    uint32_t esp = dp->tunnel[handle]->view->esp;
+    return &dp->live[esp == TUNNEL_NONE ? handle : esp];
+}
+
 bool dp_tunnel_info(const struct dp *dp, uint32_t handle, struct dp_tunnel_info *ret)
 {
     const struct tunnel *t = handle < dp->config.max_tunnels ? dp->tunnel[handle] : NULL;
     if (!t)
         return false;
-    const struct live *live = &dp->live[handle];
-    const struct sa *sa = sending(live);
-    const struct limits *limits = sa ? &sa->out.limits : &live->limits;
-    uint16_t learned = READ(live->path_mtu);
+    const struct live *live = &dp->live[handle], *outer = outer_of(dp, handle);
+    const struct sa *sa = sending(outer);
+    struct limits limits = limits_read(sa ? &sa->out.limits : &outer->limits);
+    uint16_t learned = READ(outer->path_mtu);
+    if (outer != live) /* without an SA: what its larger overhead allows */
+        limits = limits_carried(t->view, &limits, sa && sa->out.transport);
     struct dp_tunnel_info info = {
-        .mtu = READ(limits->mtu),
-        .mss4 = READ(limits->mss4),
-        .mss6 = READ(limits->mss6),
+        .mtu = limits.mtu,
+        .mss4 = limits.mss4,
+        .mss6 = limits.mss6,
         .path_mtu = learned ? learned : t->view->path_mtu,
-        .sendable = t->view->type == TUNNEL_GRE || sa,
+        .sendable = t->view->esp == TUNNEL_NONE || sa,
     };
     worker_counters_sum(dp, handle, &info.counters);
     subtract(&info.counters, &t->base);

@@ -68,18 +68,52 @@ static enum dp_reason check(struct batch *b, struct pkt *p, const struct tun *tu
         return DP_REASON_INNER_VERSION;
     if (wire_ip_parse(p->data, p->len, ip) != RC_OK)
         return DP_REASON_INNER_LENGTH;
-    if (sa && !sa_holds(sa, &sa->in, p->data, ip, true))
+    if (tun->type == TUNNEL_IPSEC && !sa_holds(sa, &sa->in, p->data, ip, true))
         return DP_REASON_ESP_SELECTOR; /* RFC 4301 5.2 4: MUST discard */
-    /* A packet is decapsulated once: GRE straight inside GRE is taken for an attempt to pass a filter. */
-    if (!sa && ip->proto == IP_PROTO_GRE)
+    /* GRE straight inside GRE is taken for an attempt to pass a filter. */
+    if (tun->type == TUNNEL_GRE && ip->proto == IP_PROTO_GRE)
         return DP_REASON_INNER_LOOP;
     return version == 4 ? check4(b, p->data, tun) : check6(b, p->data, tun);
+}
+
+void sa_count_in(const struct batch *b, struct sa *sa, uint32_t n)
+{
+    ADD(sa->packets_in, 1);
+    ADD(sa->bytes_in, n);
+    WRITE(sa->last_in, b->now);
+}
+
+/* Out of ESP, addressed to us: the GRE of a tunnel that the SA's tunnel carries, or nothing that may be here. */
+static enum dp_reason accept_carried(struct batch *b, struct pkt *p, struct sa *sa, const struct ip_view *ip)
+{
+    struct addr remote = wire_ip_src(p->data), local = wire_ip_dst(p->data);
+    uint8_t *data = p->data, ecn = ecn_decap(ip->tos, p->outer.tos);
+    uint32_t len = p->len;
+    if (ip->proto != IP_PROTO_GRE)
+        return DP_REASON_INNER_DESTINATION;
+    if (ip->fragment)
+        return DP_REASON_FRAGMENT;
+    if (ecn == ECN_DROP)
+        return DP_REASON_ECN;
+    p->outer.tos = (uint8_t)((ip->tos & 0xfc) | ecn); /* what the GRE header's own layer would have come with */
+    p->data += ip->payload;
+    p->len = ip->len - ip->payload;
+    if (gre_in_esp(b, p, sa, &local, &remote))
+        return DP_REASON_NONE;
+    p->data = data;
+    p->len = len;
+    return DP_REASON_INNER_DESTINATION;
 }
 
 void inner_accept(struct batch *b, struct pkt *p, const struct tun *tun, struct sa *sa, uint8_t version)
 {
     struct ip_view ip;
     enum dp_reason reason = check(b, p, tun, sa, version, &ip);
+    if (UNLIKELY(reason == DP_REASON_INNER_DESTINATION && tun->type == TUNNEL_IPSEC)) {
+        reason = accept_carried(b, p, sa, &ip);
+        if (reason == DP_REASON_NONE)
+            return; /* its verdict is made */
+    }
     if (UNLIKELY(reason != DP_REASON_NONE)) {
         batch_drop(b, p, tun, reason);
         return;
@@ -92,14 +126,13 @@ void inner_accept(struct batch *b, struct pkt *p, const struct tun *tun, struct 
     if (UNLIKELY(ecn != (ip.tos & 3)))
         wire_ip_ecn_set(p->data, ecn);
     p->len = ip.len; /* what stands behind is padding: Ethernet's, or TFC (RFC 4303 2.7) */
-    mss_clamp(p, &ip, sa ? &sa->in.limits : &b->w->dp->live[tun->handle].limits);
+    const struct limits limits = limits_now(b, tun, sa ? &sa->in : NULL);
+    mss_clamp(p, &ip, &limits);
     p->verdict = PKT_TO_TUN;
     p->account = tun->account;
 
-    if (sa) { /* its tunnel's counters are the sum of its SAs' */
-        ADD(sa->packets_in, 1);
-        ADD(sa->bytes_in, ip.len);
-        WRITE(sa->last_in, b->now);
+    if (LIKELY(tun->type == TUNNEL_IPSEC)) { /* its counters are the sum of its SAs' */
+        sa_count_in(b, sa, ip.len);
         return;
     }
     struct tunnel_count *count = &b->w->count[tun->handle];

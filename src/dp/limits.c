@@ -18,7 +18,7 @@ uint16_t dp_inner_mtu(const struct dp_overhead *o, uint16_t path_mtu)
     room -= (o->udp ? UDP_HEADER : 0) + ESP_HEADER + s.iv + s.icv;
     room = room / s.align * s.align - ESP_TRAILER;
     if (o->gre_in_esp != GRE_IN_ESP_NONE)
-        room -= gre + (o->gre_in_esp == GRE_IN_ESP_TUNNEL ? IP4_HEADER : 0);
+        room -= gre + (o->gre_in_esp != GRE_IN_ESP_TUNNEL ? 0 : o->outer_v6 ? IP6_HEADER : IP4_HEADER);
     return (uint16_t)(room > 0 ? room : 0);
 }
 
@@ -70,4 +70,12 @@ void limits_update(struct live *live, const struct tun *tun)
         learned = SEE(live->path_mtu);
         update(live, tun, learned && learned < tun->path_mtu ? learned : tun->path_mtu);
     } while (__atomic_fetch_or(&live->path_mtu, 0, __ATOMIC_ACQ_REL) != learned);
+}
+
+struct limits limits_carried(const struct tun *tun, const struct limits *esp, bool transport)
+{
+    uint16_t head = tun->gre_len;
+    if (!transport)
+        head += tun->local.family == 6 ? IP6_HEADER : IP4_HEADER;
+    return limits_of(tun, (uint16_t)(esp->mtu > head ? esp->mtu - head : 0));
 }

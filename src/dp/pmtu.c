@@ -31,6 +31,8 @@ static bool match_gre(struct batch *b, const struct icmp_too_big *m, uint16_t mt
     bool whole = wire_gre_read(m->payload.p, m->payload.n, &h) == RC_OK;
     bool found = false;
     for (const struct tun *t = gre_find(b->t, &m->src, &m->dst); t; t = gre_next(b->t, t)) {
+        if (t->esp != TUNNEL_NONE) /* such a packet of it never went out */
+            continue;
         if (whole && (h.flags & GRE_KEY ? !t->has_key || t->key != h.key : t->has_key))
             continue;
         lower(b, t, mtu);

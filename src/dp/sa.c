@@ -122,7 +122,11 @@ static enum rc sa_new(struct dp *dp, const struct child_sa *c, const struct tun 
         .tunnel = c->tunnel,
         .hard_expiry = c->hard_expiry,
         .hard_expiry_out = c->hard_expiry,
-        .in = {.iv = sizes.iv, .icv = sizes.icv, .align = sizes.align, .cbc = c->alg.encr == ENCR_AES_CBC},
+        .in = {.iv = sizes.iv,
+               .icv = sizes.icv,
+               .align = sizes.align,
+               .cbc = c->alg.encr == ENCR_AES_CBC,
+               .transport = c->transport},
         .window = {.size = window, .mask = words - 1},
         .selectors = selectors_of(&c->ts_local, &c->ts_remote),
         .alg = c->alg,
@@ -177,13 +181,22 @@ static enum rc set_replace(struct dp *dp, struct live *live, struct sa *add, con
     return RC_OK;
 }
 
+/* Transport mode is for GRE alone, and the selectors name its two ends: the packet has no header that does. */
+static bool is_transport(const struct child_sa *c, const struct tun *tun)
+{
+    const struct ts *l = &c->ts_local, *r = &c->ts_remote;
+    return addr_equal(&l->first, &tun->local) && addr_equal(&l->last, &l->first) && addr_equal(&r->last, &r->first) &&
+           r->first.family == l->first.family && (l->proto == 0 || l->proto == IP_PROTO_GRE) &&
+           (r->proto == 0 || r->proto == IP_PROTO_GRE);
+}
+
 enum rc dp_child_up(struct dp *dp, uint64_t now, const struct child_sa *c)
 {
     struct tunnel *t = c->tunnel < dp->config.max_tunnels ? dp->tunnel[c->tunnel] : NULL;
     if (!t || t->view->type != TUNNEL_IPSEC)
         return RC_ABSENT;
-    if (c->transport)
-        return RC_UNSUPPORTED;
+    if (c->transport && !is_transport(c, t->view))
+        return RC_RANGE;
     if (c->spi_in == 0 || c->spi_out == 0 || now >= c->hard_expiry)
         return RC_RANGE;
     if (sa_find_in(dp->by_in, c->spi_in))

@@ -113,8 +113,8 @@ static void cut_segment(const struct cut *c, struct pkt *s, uint32_t at, uint32_
 /* No segment would pass: then it is said once. */
 static bool is_too_big(const struct batch *b, const struct in *in, const struct way *way, uint32_t len)
 {
-    const struct limits *l = way->sa ? &way->sa->out.limits : &b->w->dp->live[way->tun->handle].limits;
-    return len > READ(l->mtu) && in->ip.df && !(in->ip.version == 6 && len <= IP6_MIN_MTU);
+    const struct limits l = limits_now(b, way->tun, way->sa ? &way->sa->out : NULL);
+    return len > l.mtu && in->ip.df && !(in->ip.version == 6 && len <= IP6_MIN_MTU);
 }
 
 uint32_t super_piece(const struct in *in)

@@ -44,6 +44,7 @@ struct dp_garbage { /* lies in what is to be freed, so that taking away needs no
 struct tun { /* a tunnel as the workers see it */
     /* what every packet needs: one line */
     uint32_t handle, account;
+    uint32_t esp; /* the IPsec tunnel on whose SAs it is sent: itself, or the one that carries this GRE; TUNNEL_NONE */
     uint8_t type, df, ecn, dscp; /* enums of policy.h */
     uint8_t gre_len;             /* GRE header we prepend */
     bool has_key, sequence_check, keepalive, check_sources;
@@ -64,6 +65,10 @@ struct tun { /* a tunnel as the workers see it */
     struct addr local, remote;   /* endpoints; remote of family 0: IPsec from anywhere */
     uint16_t path_mtu, mtu, mss; /* configured; 0: derived */
     struct dp_garbage garbage;
+
+    /* GRE in ESP: an IP header as its packets have it, for the selectors of SAs to look at */
+    uint8_t head[IP6_HEADER];
+    struct ip_view head_ip;
 };
 
 struct gre_table { /* GRE tunnels by endpoint pair; those that share a pair are chained */
@@ -115,6 +120,10 @@ static inline void limits_write(struct limits *to, struct limits l)
     WRITE(to->mss4, l.mss4);
     WRITE(to->mss6, l.mss6);
 }
+static inline struct limits limits_read(const struct limits *l)
+{
+    return (struct limits){READ(l->mtu), READ(l->mss4), READ(l->mss6)};
+}
 
 struct sa_peer { /* where the SA's packets go; replaced as a whole when the peer moves */
     _Alignas(LINE) struct pkt_outer outer;
@@ -127,6 +136,7 @@ struct sa_shape { /* what both directions look at; each has a copy in its own li
     struct limits limits;
     uint8_t iv, icv, align;
     bool cbc, all4, all6; /* the selectors hold every IPv4, IPv6 packet */
+    bool transport;       /* GRE stands straight behind the ESP header */
 };
 
 struct traffic { /* what an SA, or all SAs of a tunnel have counted */
@@ -336,6 +346,8 @@ void sa_remove_all(struct dp *dp, uint32_t tunnel);
 
 /* limits.c */
 void limits_update(struct live *live, const struct tun *tun);
+/* Of a GRE tunnel inside ESP, where `esp` is what ESP lets through. */
+struct limits limits_carried(const struct tun *tun, const struct limits *esp, bool transport);
 
 /* info.c */
 void worker_counters_sum(const struct dp *dp, uint32_t tunnel, struct dp_counters *ret); /* since the workers began */

@@ -9,10 +9,10 @@ static void flush(struct batch *b)
 {
     for (size_t i = 0; i < b->n_jobs; i++) {
         struct job *j = &b->job[i];
-        if (j->sa)
+        if (j->tun->type == TUNNEL_IPSEC)
             esp_out_begin(b, j);
-        else
-            gre_out(b, j);
+        else if (gre_out(b, j) && j->sa)
+            gre_out_esp(b, j);
     }
     if (b->n_ops > 0)
         esp_out_finish(b);
@@ -45,10 +45,14 @@ static bool checksum_finish(struct pkt *p)
 }
 
 /* An outer packet that came back in: its destination is an endpoint of ours, or the far end of the tunnel it would go into. */
+static bool is_for(const struct in *in, const struct addr *a)
+{
+    return a->family == in->ip.version && key_equal(in->dst, key_of(a));
+}
 static bool is_loop(const struct in *in, const struct way *way)
 {
-    const struct addr *remote = way->sa ? &SEE(way->sa->peer)->outer.dst : &way->tun->outer.dst;
-    return in->ours || (remote->family == in->ip.version && key_equal(in->dst, key_of(remote)));
+    return in->ours || (way->sa && is_for(in, &SEE(way->sa->peer)->outer.dst)) ||
+           (way->tun->type == TUNNEL_GRE && is_for(in, &way->tun->outer.dst));
 }
 
 static enum dp_reason take(struct pkt *p, struct in *ret)
@@ -68,12 +72,12 @@ static enum dp_reason take(struct pkt *p, struct in *ret)
     return DP_REASON_NONE;
 }
 
-/* Is there something about the packet that only the tunnel's worker may do? All of IPsec, to the last reason why it cannot be sent; a
+/* Is there something about the packet that only the tunnel's worker may do? All of ESP, to the last reason why it cannot be sent; a
  * GRE sequence number; an answer, which is limited per tunnel. */
 static bool needs_owner(const struct batch *b, const struct in *in, const struct tun *tun)
 {
     uint32_t len = in->p->offload.gso != PKT_GSO_NONE ? super_piece(in) : in->ip.len;
-    return tun->type == TUNNEL_IPSEC || tun->gre_flags & GRE_SEQUENCE ||
+    return tun->esp != TUNNEL_NONE || tun->gre_flags & GRE_SEQUENCE ||
            len > READ(b->w->dp->live[tun->handle].limits.mtu);
 }
 

@@ -31,7 +31,7 @@ struct job { /* a packet between look-up and the end of the batch */
     const struct tun *tun;
     struct sa *sa;   /* NULL: GRE */
     uint32_t seq;    /* ESP in */
-    uint8_t version; /* out: of the inner packet */
+    uint8_t version; /* of the inner packet; in, 0: GRE in transport mode */
     uint8_t tos;     /* out: of the outer header */
     bool df;         /* out */
 };
@@ -91,16 +91,23 @@ static inline bool bucket_allows(struct bucket *k, uint32_t rate, uint32_t burst
 }
 
 /* ---- inner.c */
-/* A decapsulated packet of IP version `version` at p->data: check, mend ECN and MSS, give it the verdict TO_TUN or DROP. */
+/* A decapsulated packet of IP version `version` at p->data: check, mend ECN and MSS, give it the verdict TO_TUN or DROP.
+ * sa NULL: out of GRE as it is; a GRE tunnel and an SA: out of GRE inside ESP. */
 void inner_accept(struct batch *b, struct pkt *p, const struct tun *tun, struct sa *sa, uint8_t version);
-uint8_t ecn_decap(uint8_t inner, uint8_t outer); /* the inner packet's new ECN field; ECN_DROP */
+void sa_count_in(const struct batch *b, struct sa *sa, uint32_t n); /* a packet of n octets came out of it */
+uint8_t ecn_decap(uint8_t inner, uint8_t outer);                    /* the inner packet's new ECN field; ECN_DROP */
 #define ECN_DROP 0xff
+/* What the tunnel lets through now, on an SA with this shape; NULL: GRE as it is. */
+static inline struct limits limits_now(const struct batch *b, const struct tun *tun, const struct sa_shape *sa)
+{
+    const struct limits l = limits_read(sa ? &sa->limits : &b->w->dp->live[tun->handle].limits);
+    return UNLIKELY(sa && tun->type == TUNNEL_GRE) ? limits_carried(tun, &l, sa->transport) : l;
+}
 static inline void mss_clamp(struct pkt *p, const struct ip_view *ip, const struct limits *l)
 {
     if (ip->proto == IP_PROTO_TCP && !ip->later && ip->len >= ip->payload + (uint32_t)TCP_HEADER &&
         p->data[ip->payload + 13] & TCP_FLAG_SYN)
-        wire_tcp_mss_clamp(p->data + ip->payload, ip->len - ip->payload,
-                           ip->version == 4 ? READ(l->mss4) : READ(l->mss6));
+        wire_tcp_mss_clamp(p->data + ip->payload, ip->len - ip->payload, ip->version == 4 ? l->mss4 : l->mss6);
 }
 
 /* ---- gre.c */
@@ -108,6 +115,11 @@ size_t gre_slot(const struct gre_table *g, const struct addr *local,
                 const struct addr *remote); /* where a pair is looked for first */
 void gre_in(struct batch *b, struct pkt *p);
 bool gre_out(struct batch *b, const struct job *j); /* false: dropped */
+/* The only decapsulation inside another: p->data at a GRE header that came out of `sa`. False: no GRE tunnel of that endpoint pair
+ * is carried by the SA's tunnel; nothing is done. */
+bool gre_in_esp(struct batch *b, struct pkt *p, struct sa *sa, const struct addr *local, const struct addr *remote);
+/* The way back: what gre_out() made, on to ESP. False: dropped. */
+bool gre_out_esp(struct batch *b, struct job *j);
 /* First tunnel of an endpoint pair; the others follow by gre_next(). */
 const struct tun *gre_find(const struct tables *t, const struct addr *local, const struct addr *remote);
 static inline const struct tun *gre_next(const struct tables *t, const struct tun *tun)
