@@ -14,7 +14,7 @@ struct child_sa {
     bool udp;                  /* ESP goes in UDP: a NAT was found or encapsulation is forced */
     struct path path;          /* ports of IKE; with `udp` the ESP ports too */
     struct ts ts_local, ts_remote; /* narrowed: ours, the peer's */
-    bool transport;            /* GRE in ESP only */
+    bool transport;            /* GRE in ESP only: next header 47 */
     uint32_t replaces;         /* spi_in of the SA this one rekeys; 0: none. dp keeps sending on the old one until the new
                                   one is seen or the old one goes */
     bool ready;                /* ... unless the peer is known to have the new one already: we asked for it */

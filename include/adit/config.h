@@ -260,7 +260,7 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
     X(keepalive, BOOL, 0, 0, "true", ACTIVE, "Answer Cisco-style GRE keepalives")                           \
     X(allow_sources, NETWORKS, 0, 1000, NULL, ACTIVE,                                                       \
       "Inner sources accepted besides the account's routes and interface subnets")                          \
-    X(protect, NAME, 1, 63, NULL, LATER, "Name of the IPsec tunnel that carries this one")
+    X(protect, NAME, 1, 63, NULL, ACTIVE, "Name of the IPsec tunnel that carries this one")
 
 #define CONFIG_TUNNEL_IPSEC_FIELDS(X)                                                                               \
     X(id, NAME, 1, 63, NULL, ACTIVE, "The <tunnel> part of the generated identities; default: the name")            \
@@ -373,6 +373,7 @@ struct config_tunnel {
     struct config_row row;
     CONFIG_TUNNEL_FIELDS(CONFIG_MEMBER_)
     const struct config_account *account;
+    const struct config_tunnel *carries; /* ipsec: the first gre tunnel that it protects, or NULL */
     bool address_identity; /* (endpoint, customer_endpoint) is unique: the address identifies the tunnel */
 };
 CONFIG_ROWS_(config_tunnels, config_tunnel);

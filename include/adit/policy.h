@@ -94,6 +94,7 @@ struct tunnel_policy {
     enum pq_mode pq;
     struct proposal_policy ike, esp;               /* what of the daemon's lists may be used; an empty list: all of it */
     bool strict_peer, allow_null_cipher;
+    struct addr gre_remote;     /* the other end of the GRE tunnels that it protects; family 0: it protects none */
     bool replay_protection;
     uint32_t replay_window;     /* packets, 64..4096 */
     struct ts ts_local[2], ts_remote[2]; /* policy: IPv4 and IPv6; default 0.0.0.0/0 and ::/0 */

@@ -177,12 +177,33 @@ static void check_sizes(struct loader *l, const struct config_tunnel *t)
                      "tunnel %s: health_check has nothing to probe; add target or an interface_address", label(t));
 }
 
+/* Both tunnels have one pair of addresses: in transport mode there is no other header that could say the inner one. */
+static void check_protected_pair(struct loader *l, const struct config_tunnel *t, const struct config_tunnel *by)
+{
+    const struct addr *own = &t->customer_endpoint, *outer = &by->customer_endpoint;
+    if (t->endpoint.family && by->endpoint.family && !addr_equal(&t->endpoint, &by->endpoint))
+        config_error(l, &t->row, "protect", "tunnel %s: protect %s has another endpoint; give both the same", label(t),
+                     t->protect);
+    if (own->family && outer->family && !addr_equal(own, outer))
+        config_error(l, &t->row, "protect",
+                     "tunnel %s: protect %s has another customer_endpoint; give both the same, or remove that of the "
+                     "ipsec tunnel",
+                     label(t), t->protect);
+    if (by->carries && by->carries != t && !addr_equal(own, &by->carries->customer_endpoint))
+        config_error(l, &t->row, "protect",
+                     "tunnel %s: protect %s carries tunnel %s already, to another customer_endpoint; use an ipsec "
+                     "tunnel each",
+                     label(t), t->protect, label(by->carries));
+}
+
 static void check_protect(struct loader *l, const struct config_tunnel *t)
 {
     if (!t->protect || t->type != TUNNEL_GRE)
         return;
     const struct config_tunnel *by = config_tunnel_find(t->account, t->protect);
-    if (!by || by->type != TUNNEL_IPSEC)
+    if (by && by->type == TUNNEL_IPSEC)
+        check_protected_pair(l, t, by);
+    else
         config_error(l, &t->row, "protect",
                      "tunnel %s: protect %s is not an ipsec tunnel of the same account; correct it", label(t),
                      t->protect);

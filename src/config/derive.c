@@ -104,6 +104,16 @@ static void derive_sources(struct loader *l, struct config_account *a)
     a->sources = all;
 }
 
+static void derive_carried(struct config *c)
+{
+    CONFIG_EACH_TUNNEL(c, a, t)
+    {
+        const struct config_tunnel *by = t->type == TUNNEL_GRE ? config_tunnel_protector(t) : NULL;
+        if (by && !by->carries)
+            a->tunnels.v[by - a->tunnels.v].carries = t;
+    }
+}
+
 /* An address identifies a tunnel only where (our endpoint, customer's endpoint) does. */
 static void derive_address_identities(struct loader *l, struct config *c)
 {
@@ -140,6 +150,7 @@ static void derive_defaults(const struct config *c, struct config_tunnel *t)
 void config_derive(struct loader *l, struct config *c)
 {
     derive_address_identities(l, c);
+    derive_carried(c);
     CONFIG_EACH(struct config_account, a, c->accounts)
     derive_sources(l, a);
     CONFIG_EACH_TUNNEL(c, a, t)

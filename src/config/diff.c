@@ -107,17 +107,26 @@ static bool sources_differ(const struct config_prefixes *a, const struct config_
     return differ;
 }
 
+static bool carries_differ(const struct config_tunnel *a, const struct config_tunnel *b)
+{
+    const struct addr none = {0};
+    return !addr_equal(a->carries ? &a->carries->customer_endpoint : &none,
+                       b->carries ? &b->carries->customer_endpoint : &none);
+}
+
 static bool identity_differs(const struct identity *a, const struct identity *b)
 {
     return a->type != b->type || !span_equal(span_of(a->data, a->n), span_of(b->data, b->n));
 }
 
-/* What follows from other rows: sources from routes, identities from ike and from other tunnels. */
+/* What follows from other rows: sources from routes, identities from ike and from other tunnels, the GRE that is carried. */
 static bool derived_differs(const struct differ *d, const struct config_tunnel *a, const struct config_tunnel *b)
 {
     struct identity x[TUNNEL_IDENTITIES], y[TUNNEL_IDENTITIES], mine, yours;
     if (b->type == TUNNEL_GRE)
         return d->sources_differ;
+    if (carries_differ(a, b))
+        return true;
     uint8_t n = config_identities(d->old, a, x);
     bool differ = n != config_identities(d->new, b, y);
     for (uint8_t i = 0; !differ && i < n; i++)

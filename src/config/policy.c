@@ -56,6 +56,8 @@ static void set_ipsec(const struct config *c, const struct config_tunnel *t, str
     p->pq = (enum pq_mode)t->pq;
     set_proposals(t, p);
     p->strict_peer = t->strict_peer;
+    if (t->carries)
+        p->gre_remote = t->carries->customer_endpoint;
     p->allow_null_cipher = t->allow_null_cipher;
     p->replay_protection = t->replay_protection;
     p->replay_window = t->replay_window;

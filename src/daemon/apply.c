@@ -124,12 +124,7 @@ static enum rc apply_delta(struct daemon *d, const struct config *next, const st
     case CONFIG_KIND_ACCOUNT: return apply_account(d, delta, e);
     case CONFIG_KIND_TUNNEL:
         rc = apply_tunnel(d, next, delta);
-        if (rc == RC_UNSUPPORTED && tunnel->protect)
-            snprintf(
-                e->text, sizeof e->text,
-                "tunnel %s/%s: protect is not active yet, and without it the tunnel would send in the clear: remove it",
-                label, tunnel->name);
-        else if (rc != RC_OK)
+        if (rc != RC_OK)
             fail(e, rc, "tunnel", label, tunnel->name);
         break;
     case CONFIG_KIND_ROUTE:

@@ -148,6 +148,7 @@ static void fail(struct ike_inbound *x, const struct auth *in, struct ike_tunnel
 struct child_offer {
     struct ike_choice choice;
     struct ike_ts_pair ts;
+    bool transport;
 };
 
 static void report_child(struct ike_inbound *x, struct ike_tunnel *tunnel, struct ike_report report)
@@ -161,7 +162,7 @@ static void report_child(struct ike_inbound *x, struct ike_tunnel *tunnel, struc
 static uint16_t choose_esp(struct ike_inbound *x, const struct auth *in, struct ike_tunnel *tunnel,
                            struct ike_choice *ret)
 {
-    /* RFC 7296 1.2: IKE_AUTH carries no key exchange. ESN, transport mode, IPComp: not confirmed, hence not in use. */
+    /* RFC 7296 1.2: IKE_AUTH carries no key exchange. ESN, IPComp: not confirmed, hence not in use. */
     struct proposal_policy policy;
     ike_proposal_restrict(&x->turn->ike->policy.esp, &tunnel->esp, &policy);
     const struct ike_offer_rule rule = {
@@ -200,7 +201,8 @@ static uint16_t choose_child(struct ike_inbound *x, const struct auth *in, struc
     uint16_t refused = choose_esp(x, in, tunnel, &ret->choice);
     if (refused)
         return refused;
-    if (ike_selector_narrow(&policy, in->tsi, in->tsr, &ret->ts) != RC_OK) {
+    ret->transport = ike_transport_narrow(x, tunnel, NULL, in->tsi, in->tsr, &ret->ts);
+    if (!ret->transport && ike_selector_narrow(&policy, in->tsi, in->tsr, &ret->ts) != RC_OK) {
         char offered[IKE_TS_TEXT], allowed[IKE_TS_TEXT];
         report_child(x, tunnel,
                      (struct ike_report){.count = IKE_COUNT_FAIL_SELECTORS,
@@ -226,6 +228,7 @@ static enum rc make_child(struct ike_inbound *x, const struct child_offer *offer
     plan->child->made_by = x->header.mid;
     plan->child->ts_local = offer->ts.local;
     plan->child->ts_remote = offer->ts.remote;
+    plan->child->transport = offer->transport;
     return RC_OK;
 }
 
@@ -277,6 +280,8 @@ static void write_child(struct ike_inbound *x, const struct child_offer *offer)
     ike_write_sa(&x->reply, offer->choice.num, PROTO_ESP, wr_span(&w), offer->choice.out, offer->choice.n);
     ike_write_ts(&x->reply, PAYLOAD_TSI, &remote, 1);
     ike_write_ts(&x->reply, PAYLOAD_TSR, &local, 1);
+    if (offer->transport)
+        ike_write_notify(&x->reply, PROTO_NONE, span_of(NULL, 0), N_USE_TRANSPORT_MODE, span_of(NULL, 0));
     if (offer->ts.more)
         ike_write_notify(&x->reply, PROTO_NONE, span_of(NULL, 0), N_ADDITIONAL_TS_POSSIBLE, span_of(NULL, 0));
 }

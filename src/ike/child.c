@@ -135,6 +135,7 @@ void ike_child_install(struct ike_turn *t, struct ike_sa *sa, struct child_sa *k
     keys->ts_local = child->ts_local;
     keys->ts_remote = child->ts_remote;
     keys->udp = child->udp;
+    keys->transport = child->transport;
     keys->path = sa->path;
     keys->hard_expiry = child->hard;
     struct act *act = ike_act_add(t, ACT_CHILD_UP);

@@ -11,6 +11,7 @@ struct create { /* the request, read */
     struct ike_child *old; /* REKEY_CHILD */
     struct ike_choice choice;
     struct ike_ts_pair ts;
+    bool transport;
 };
 
 struct refusal {
@@ -198,6 +199,8 @@ static void write_answer(struct ike_inbound *x, const struct create *in, const s
         ike_write_ts(iw, PAYLOAD_TSI, &remote, 1);
         ike_write_ts(iw, PAYLOAD_TSR, &local, 1);
     }
+    if (in->transport)
+        ike_write_notify(iw, PROTO_NONE, span_of(NULL, 0), N_USE_TRANSPORT_MODE, span_of(NULL, 0));
     if (in->ts.more)
         ike_write_notify(iw, PROTO_NONE, span_of(NULL, 0), N_ADDITIONAL_TS_POSSIBLE, span_of(NULL, 0));
     if (c->link.n)
@@ -221,6 +224,7 @@ static enum rc prepare(struct ike_inbound *x, const struct create *in, struct ik
     c->child->spi_out = rd_u32(&spi);
     c->child->ts_local = in->ts.local;
     c->child->ts_remote = in->ts.remote;
+    c->child->transport = in->transport;
     c->old = in->old ? in->old->spi_in : 0;
     return RC_OK;
 }
@@ -281,6 +285,9 @@ static bool narrow(struct ike_inbound *x, struct create *in, enum ike_outcome *r
     const struct ike_tunnel *tunnel = x->sa->tunnel;
     const struct ike_ts_policy policy = {tunnel->ts_local, tunnel->ts_remote, tunnel->n_ts_local, tunnel->n_ts_remote};
     const struct ike_child *old = in->old;
+    in->transport = ike_transport_narrow(x, tunnel, old, in->tsi, in->tsr, &in->ts);
+    if (in->transport)
+        return true;
     enum rc rc = old ? ike_selector_rekey(&policy, in->tsi, in->tsr, &old->ts_local, &old->ts_remote, &in->ts)
                      : ike_selector_narrow(&policy, in->tsi, in->tsr, &in->ts);
     if (rc == RC_OK)
@@ -317,7 +324,7 @@ enum ike_outcome ike_create_child(struct ike_inbound *x)
         return refuse_busy(x, &in, busy);
     if (!in.old && x->sa->tunnel->n_children >= (max < IKE_CHILDREN_MAX ? max : IKE_CHILDREN_MAX))
         return refuse(x, &in, &full);
-    /* USE_TRANSPORT_MODE, IPComp, TFC padding: not confirmed, hence not in use (RFC 7296 1.3.1). */
+    /* IPComp, TFC padding: not confirmed, hence not in use (RFC 7296 1.3.1). */
     if (!choose(x, &in, &refused) || !narrow(x, &in, &refused))
         return refused;
     return same_method(x, &in) ? answer(x, &in) : OUTCOME_STAY;

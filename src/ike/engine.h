@@ -132,7 +132,7 @@ struct ike_child {
     uint32_t spi_in, spi_out;
     struct suite suite;
     struct ts ts_local, ts_remote;
-    bool udp;
+    bool udp, transport;
     bool rekey_due;   /* our rekey of it is due */
     bool replaced;    /* another has its place: it is not rekeyed, it goes */
     bool expiring;    /* our Delete is due */
@@ -225,6 +225,7 @@ struct ike_tunnel {
     uint32_t handle;
     char *name; /* account/tunnel */
     struct addr endpoint, customer_endpoint;
+    struct addr gre_remote; /* the other end of the GRE it carries; family 0: it carries none */
     struct identity local_identity;
     struct ike_identity *identities[TUNNEL_IDENTITIES];
     uint8_t n_identities;
@@ -399,6 +400,10 @@ void ike_child_free(struct ike *ike, struct ike_child *child);
 struct ike_child *ike_child_find(const struct ike *ike, uint32_t spi_in);
 struct ike_child *ike_child_of(const struct ike_sa *sa, uint32_t spi_out);
 bool ike_child_udp(const struct ike_sa *sa);
+struct ike_ts_pair;
+/* Does the peer ask for transport mode, and may it have it? Then *ret are the selectors. old: the child it rekeys, or NULL. */
+bool ike_transport_narrow(const struct ike_inbound *x, const struct ike_tunnel *tunnel, const struct ike_child *old,
+                          struct span peer_remote, struct span peer_local, struct ike_ts_pair *ret);
 
 /* ---- request.c: our own requests */
 void ike_request_next(struct ike_turn *t, struct ike_sa *sa); /* starts what is wanted unless one is outstanding */

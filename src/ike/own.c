@@ -142,6 +142,8 @@ static bool write_create(struct ike_turn *t, struct ike_create *c, struct ike_wr
         ike_write_ts(iw, PAYLOAD_TSI, &local, 1);
         ike_write_ts(iw, PAYLOAD_TSR, &remote, 1);
     }
+    if (c->child && c->child->transport)
+        ike_write_notify(iw, PROTO_NONE, span_of(NULL, 0), N_USE_TRANSPORT_MODE, span_of(NULL, 0));
     return true;
 }
 
@@ -186,6 +188,7 @@ static struct ike_create *begin_child(struct ike_turn *t, struct ike_sa *sa, con
     }
     c->child->ts_local = old->ts_local; /* RFC 7296 2.9.2: the same */
     c->child->ts_remote = old->ts_remote;
+    c->child->transport = old->transport;
     offer_child(t->ike, c, &old->suite);
     return c;
 }

@@ -119,6 +119,7 @@ static enum rc copy_policy(struct ike *ike, const struct tunnel_policy *p, struc
 {
     tunnel->endpoint = p->endpoint;
     tunnel->customer_endpoint = p->customer_endpoint;
+    tunnel->gre_remote = p->gre_remote;
     tunnel->local_identity = p->local_identity;
     if (!tunnel->local_identity.type) { /* RFC 7296 3.5: then the address itself is who we are */
         struct identity *us = &tunnel->local_identity;
@@ -211,6 +212,14 @@ void ike_psk_digest(const struct ike *ike, struct span psk, uint8_t ret[IKE_PSK_
     crypto_mac(ike->digest_key, &psk, 1, ret);
 }
 
+static bool any_transport(const struct ike_sa *sa)
+{
+    for (const struct list *l = sa->children.next; l != &sa->children; l = l->next)
+        if (CONTAINER_OF(l, struct ike_child, of_sa)->transport)
+            return true;
+    return false;
+}
+
 static bool still_allowed(const struct ike *ike, const struct ike_sa *sa, const struct ike_tunnel *now)
 {
     bool identity = false, psk = false;
@@ -270,7 +279,8 @@ enum rc ike_tunnel_set(struct ike_turn *t, const struct tunnel_policy *p)
     for (struct list *l = old->sas.next, *next; l != &old->sas; l = next) {
         struct ike_sa *sa = CONTAINER_OF(l, struct ike_sa, of_tunnel);
         next = l->next;
-        if (!same_us || !still_allowed(ike, sa, tunnel)) {
+        bool same_gre = addr_equal(&old->gre_remote, &tunnel->gre_remote) || !any_transport(sa);
+        if (!same_us || !same_gre || !still_allowed(ike, sa, tunnel)) {
             ike_sa_delete(t, sa, CHILD_DOWN_ADMIN);
             continue;
         }

@@ -504,10 +504,10 @@ lab_render() {
 # lab_conf [KEY=TEXT...]: the YAML that tests use, ready for lab_aditd_start. pq=, gre= (further keys of acme-gre),
 # ipsec= (of acme-ipsec), customer= (its address), top= (lines of the section ike), routes= (further items).
 lab_conf() {
-    local pq=require gre='' ipsec='' customer=$LAB_CUST1 top='' routes='' arg
+    local pq=require gre='' ipsec='' customer=$LAB_CUST1 gre_customer=$LAB_CUST2 top='' routes='' arg
     for arg; do
         case ${arg%%=*} in
-        pq|gre|ipsec|customer|top|routes) printf -v "${arg%%=*}" %s "${arg#*=}" ;;
+        pq|gre|ipsec|customer|gre_customer|top|routes) printf -v "${arg%%=*}" %s "${arg#*=}" ;;
         *) lab_fail "lab_conf: no key ${arg%%=*}"; return 1 ;;
         esac
     done
@@ -525,7 +525,7 @@ accounts:
     netns: acme
     device: adit0
     tunnels:
-      - {name: acme-gre, type: gre, endpoint: $LAB_EDGE, customer_endpoint: $LAB_CUST2, interface_address: 10.255.0.2/31${gre:+, $gre}}
+      - {name: acme-gre, type: gre, endpoint: $LAB_EDGE, customer_endpoint: $gre_customer, interface_address: 10.255.0.2/31${gre:+, $gre}}
       - {name: acme-ipsec, type: ipsec, id: f5407d8db1a542b196c59f6d04ba8bd1, endpoint: $LAB_EDGE, customer_endpoint: $customer, interface_address: 10.255.0.0/31, psk_file: acme-ipsec.psk, pq: $pq${ipsec:+, $ipsec}}
     routes:
       - {prefix: 10.1.0.0/16, tunnel: acme-ipsec, priority: 100}

@@ -70,9 +70,8 @@ test_check_refuses_an_endpoint_that_is_not_listed() {
     lab_conf | sed "s/type: gre, endpoint: $LAB_EDGE/type: gre, endpoint: 198.51.100.9/" >"$LAB_DIR/far.yaml"
     contains '--check' "$(checked 1 "$(lab_render "$LAB_DIR/far.yaml")")" '198\.51\.100\.9'
 }
-test_check_refuses_protect_as_long_as_it_does_nothing() {
-    lab_conf | sed 's/type: gre, /type: gre, protect: acme-ipsec, /' >"$LAB_DIR/protect.yaml"
-    contains '--check' "$(checked 1 "$(lab_render "$LAB_DIR/protect.yaml")")" 'protect is not active yet'
+test_check_refuses_protect_by_a_tunnel_to_elsewhere() {
+    wrong 'protect acme-ipsec has another customer_endpoint' gre='protect: acme-ipsec'
 }
 test_check_refuses_a_route_through_an_unknown_tunnel() {
     wrong 'nowhere' routes='      - {prefix: 10.9.0.0/16, tunnel: nowhere}'
@@ -216,9 +215,6 @@ test_refused_reload_changes_nothing() {
     local before after
     before=$(lab_ip acme route show dev adit0; lab_ctl tunnels --json)
     expect_not 'an unknown key is taken' lab_aditd_reload top='colour: blue'
-    # the file is good, but the datapath refuses one row, after others were executed
-    expect_not 'protect is taken' lab_aditd_reload gre='protect: acme-ipsec' routes='      - {prefix: 10.6.0.0/16, tunnel: acme-ipsec}'
-    contains log "$(lab_aditd_log)" 'reload_refused.*protect is not active yet'
     after=$(lab_ip acme route show dev adit0; lab_ctl tunnels --json)
     equal 'routes and tunnels' "$after" "$before"
     lab_aditd_reload
@@ -374,7 +370,7 @@ tap_main setup test_version_names_what_is_in_it test_check_accepts_the_demo \
     test_check_says_what_is_accepted_but_not_active_yet test_check_names_every_error_with_its_place \
     test_check_refuses_duplicate_tunnels test_check_refuses_our_own_address_as_a_customer \
     test_check_refuses_an_endpoint_that_is_not_listed test_check_refuses_a_route_through_an_unknown_tunnel \
-    test_check_refuses_protect_as_long_as_it_does_nothing test_check_refuses_a_world_readable_secret \
+    test_check_refuses_protect_by_a_tunnel_to_elsewhere test_check_refuses_a_world_readable_secret \
     test_check_refuses_a_weak_secret \
     test_check_refuses_a_secret_file_that_is_missing test_check_refuses_an_encapsulation_loop_and_names_the_remedy \
     test_check_takes_a_marked_loop test_start_with_an_error_does_not_start \

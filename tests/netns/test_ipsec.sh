@@ -380,6 +380,33 @@ test_sigterm_says_goodbye() {
     equal 'routes' "$(lab_ip acme route show 10.1.0.0/16)" ''
 }
 
+# GRE inside ESP: charon's ESP takes what a router of the customer would have put out as GRE. Tunnel mode: its ESP knows no other.
+test_gre_inside_esp_both_ways() {
+    local in out naked
+    lab_aditd_conf customer="$LAB_CUST1" gre='protect: acme-ipsec' gre_customer="$LAB_CUST1"
+    up local_ts="$LAB_CUST1/32[gre]" remote_ts="$LAB_EDGE/32[gre]"
+    equal 'state of the gre tunnel' "$(lab_tunnel acme-gre state)" up
+    equal 'inner MTU' "$(lab_tunnel acme-gre mtu)" 1422
+    in=$(lab_tunnel acme-gre packets_in) out=$(lab_tunnel acme-gre packets_out) naked=$(lab_drops gre_protect)
+    lab_capture wire internet wan0 'proto 47 or proto 50'
+    lab_capture server srv eth0 'udp port 9'
+    ns cust1 "$LAB_HERE/craft" gre --src "$LAB_CUST1" --count 5
+    lab_wait_for 2 eval "[ \$(lab_tunnel acme-gre packets_in) = $((in + 5)) ]"
+    lab_capture inside cust1 ipsec0 'proto 47'
+    expect_not 'nobody answers there' lab_ping srv 3 10.2.0.77 -W 0.3
+    lab_wait_for 2 eval "[ \$(lab_tunnel acme-gre packets_out) -ge $((out + 3)) ]"
+    lab_capture_end inside
+    lab_capture_end server
+    lab_capture_end wire
+    equal 'at the server' "$(lab_captured server 'ip.src == 10.2.0.9' ip.src | wc -l)" 5
+    at_least 'at the customer' "$(lab_captured inside "gre && ip.src == $LAB_EDGE && ip.dst == 10.2.0.77 || icmp" ip.dst | grep -c '10\.2\.0\.77')" 3
+    equal 'GRE in the clear' "$(lab_captured wire 'ip.proto == 47' ip.src | wc -l)" 0
+    at_least 'ESP' "$(lab_captured wire esp ip.src | wc -l)" 8
+    craft gre --src "$LAB_CUST1" --count 5
+    lab_wait_for 2 eval "[ \$(lab_drops gre_protect) = $((naked + 5)) ]"
+    lab_aditd_conf
+}
+
 tap_main setup test_hybrid_of_ecp_384_and_ml_kem_768_comes_up test_tshark_names_ike_intermediate_and_esp \
     test_raw_esp_has_our_endpoint_and_spis_both_ways test_pings_both_ways_are_counted test_tcp_both_ways \
     test_mss_is_clamped_to_1406_in_raw_esp test_largest_packet_passes_and_one_more_is_told_the_mtu \
@@ -395,4 +422,5 @@ tap_main setup test_hybrid_of_ecp_384_and_ml_kem_768_comes_up test_tshark_names_
     test_customer_that_lost_its_state_comes_back test_datagram_to_an_address_that_is_no_endpoint_is_ignored \
     test_garbage_on_the_ike_ports_is_survived test_pq_prefer_takes_both \
     test_reset_deletes_and_the_customer_may_come_back test_reload_leaves_running_sas_alone \
-    test_tunnel_that_a_reload_removes_says_goodbye test_sigterm_says_goodbye
+    test_tunnel_that_a_reload_removes_says_goodbye test_sigterm_says_goodbye \
+    test_gre_inside_esp_both_ways

@@ -87,7 +87,8 @@ static void test_one_section(void **state)
 
 #define TUNNELS(X)                                                                        \
     X(description, "the \\\"old\\\" line", "the \\\"new\\\" line")                        \
-    X(customer_endpoint, "customer_endpoint: 192.0.2.3", "customer_endpoint: 192.0.2.4")  \
+    X(customer_endpoint, "\"2001:db8::2\", psk_file",                                     \
+      "\"2001:db8::2\", customer_endpoint: \"2001:db8:9::2\", psk_file")                  \
     X(mtu, "mtu: 1400", "mtu: 1399")                                                      \
     X(mss, "mss: 1300", "mss: 1299")                                                      \
     X(outer, "df: set, dscp", "df: copy, dscp")                                           \
@@ -104,7 +105,7 @@ static void test_one_section(void **state)
     X(keepalive, "keepalive: false", "keepalive: true")                                   \
     X(allow_sources, "172.16.0.0/12,", "172.16.0.0/13,")                                  \
     X(allow_sources, "[172.16.0.0/12, \"2001:db8:77::/48\"]", "[172.16.0.0/12]")          \
-    X(protect, "protect: acme-ipsec", "protect: inline")                                  \
+    X(protect, "        protect: acme-ipsec\n", "")                                       \
     X(id, "id: f5407d8db1a542b196c59f6d04ba8bd1", "id: f5407d8db1a542b196c59f6d04ba8bd2") \
     X(fqdn, "fqdn: router.acme.example", "fqdn: other.acme.example")                      \
     X(strict_peer, "strict_peer: true", "strict_peer: false")                             \
@@ -132,8 +133,9 @@ static void test_one_tunnel(void **state)
         const struct config_delta *d = p.diff.v;
         uint64_t fields = CONFIG_BIT(cases[i].field);
         if (cases[i].field == CONFIG_TUNNEL_psk_file)
-            fields |= CONFIG_BIT(CONFIG_TUNNEL_psk); /* another file holds another key */
-        if (p.diff.n != 1 || p.diff.sections || d->kind != CONFIG_KIND_TUNNEL || d->change != CONFIG_CHANGED ||
+            fields |= CONFIG_BIT(CONFIG_TUNNEL_psk);                /* another file holds another key */
+        size_t n = cases[i].field == CONFIG_TUNNEL_protect ? 2 : 1; /* the one that carries it follows */
+        if (p.diff.n != n || p.diff.sections || d->kind != CONFIG_KIND_TUNNEL || d->change != CONFIG_CHANGED ||
             d->fields != fields)
             fail_msg("%s: %zu rows, the first has fields %llx", cases[i].to, p.diff.n,
                      (unsigned long long)(p.diff.n ? d->fields : 0));
@@ -142,6 +144,17 @@ static void test_one_tunnel(void **state)
         assert_ptr_equal(d->new_account, &p.new.c->accounts.v[0]);
         pair_close(&p);
     }
+}
+
+static void test_the_end_of_what_a_tunnel_carries(void **state)
+{
+    (void)state;
+    struct pair p = pair_open("        protect: acme-ipsec\n", "");
+    assert_int_equal(p.diff.n, 2);
+    assert_string_equal(p.diff.v[1].new_tunnel->name, "acme-ipsec");
+    assert_true(p.diff.v[1].derived);
+    assert_int_equal(p.diff.v[1].fields, 0);
+    pair_close(&p);
 }
 
 /* The file of a key is the same, its content is not. */
@@ -432,6 +445,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_one_section),
         TEST(test_one_tunnel),
+        TEST(test_the_end_of_what_a_tunnel_carries),
         TEST(test_new_content_of_a_psk_file),
         TEST(test_one_account),
         TEST(test_one_route),

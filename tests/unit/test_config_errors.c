@@ -170,6 +170,10 @@
     X(protect_unknown, HEAD GRE(", protect: ^nobody"), "protect nobody", "not an ipsec tunnel of the same account",    \
       "correct it")                                                                                                    \
     X(protect_by_gre, HEAD GRE(", protect: ^g2") GRE2(""), "protect g2", "not an ipsec tunnel", "")                    \
+    X(protect_between_other_ends, HEAD GRE(", protect: ^i") IPSEC(", customer_endpoint: 192.0.2.9"),                   \
+      "tunnel g: protect i has another customer_endpoint", "give both the same", "remove that of the ipsec tunnel")    \
+    X(protect_of_two_ends, HEAD GRE(", protect: i") GRE2(", protect: ^i") IPSEC(""),                                   \
+      "tunnel g2: protect i carries tunnel g already", "another customer_endpoint", "use an ipsec tunnel each")        \
     X(pq_required_but_none_accepted,                                                                                   \
       TOP("ike: {proposal: {additional_key_exchange: []}}\naccounts:\n  - id: a\n    netns: a\n    tunnels:\n")        \
           IPSEC(", pq: ^require"),                                                                                     \

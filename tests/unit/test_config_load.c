@@ -208,7 +208,7 @@ static void test_gre_tunnel(void **state)
     assert_string_equal(t->name, "acme-gre");
     assert_string_equal(t->description, "the \"old\" line, C:\\path, \xc3\xa4");
     assert_addr(&t->endpoint, "198.51.100.2");
-    assert_addr(&t->customer_endpoint, "192.0.2.3");
+    assert_addr(&t->customer_endpoint, "192.0.2.2");
     assert_prefix(&t->interface_address, "10.255.0.1/30");
     assert_prefix(&t->interface_address6, "fd00::2/127");
     assert_int_equal(t->mtu, 1400);
@@ -232,6 +232,8 @@ static void test_gre_tunnel(void **state)
     assert_prefix(&t->allow_sources.v[1], "2001:db8:77::/48");
     assert_string_equal(t->protect, "acme-ipsec");
     assert_ptr_equal(config_tunnel_protector(t), t + 1);
+    assert_ptr_equal(t[1].carries, t);
+    assert_null(t[3].carries);
     assert_ptr_equal(t->account, &l.c->accounts.v[0]);
     loaded_free(&l);
 }

@@ -279,6 +279,11 @@ static void test_gre_policy(void **state)
     assert_false(p.keepalive);
     assert_int_equal(p.protect, 3); /* as the caller found it */
     assert_int_equal(p.n_psks, 0);
+    struct addr end = p.customer_endpoint;
+    p = policy_of(&l, 0, 1);
+    assert_true(addr_equal(&p.gre_remote, &end));
+    p = policy_of(&l, 0, 3);
+    assert_int_equal(p.gre_remote.family, 0);
     loaded_free(&l);
 }
 

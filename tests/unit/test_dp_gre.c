@@ -492,8 +492,8 @@ static void adv_42_tunnel_to_ourselves(void **state)
     t.tunnel = 64;
     assert_int_equal(dp_tunnel_set(w->dp[EDGE], &t), RC_LIMIT);
     t = world_gre(EDGE);
-    t.protect = IPSEC_TUNNEL;
-    assert_int_equal(dp_tunnel_set(w->dp[EDGE], &t), RC_UNSUPPORTED);
+    t.protect = 64;
+    assert_int_equal(dp_tunnel_set(w->dp[EDGE], &t), RC_LIMIT);
     t = world_ipsec(EDGE);
     t.tunnel = GRE_TUNNEL; /* one type turns not into the other */
     assert_int_equal(dp_tunnel_set(w->dp[EDGE], &t), RC_RANGE);

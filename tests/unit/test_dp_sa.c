@@ -212,7 +212,7 @@ static void child_up_refuses(void **state)
     bad = c;
     bad.spi_in++;
     bad.transport = true;
-    assert_int_equal(dp_child_up(w->dp[EDGE], w->now, &bad), RC_UNSUPPORTED);
+    assert_int_equal(dp_child_up(w->dp[EDGE], w->now, &bad), RC_RANGE);
     bad.transport = false;
     bad.alg.encr = 99;
     assert_int_equal(dp_child_up(w->dp[EDGE], w->now, &bad), RC_UNSUPPORTED);

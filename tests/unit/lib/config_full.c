@@ -88,7 +88,7 @@ const char config_full[] =
     "        description: \"the \\\"old\\\" line, C:\\\\path, \\u00e4\"\n"
     "        type: gre\n"
     "        endpoint: 198.51.100.2\n"
-    "        customer_endpoint: 192.0.2.3\n"
+    "        customer_endpoint: 192.0.2.2\n"
     "        interface_address: 10.255.0.1/30\n"
     "        interface_address6: \"fd00::2/127\"\n"
     "        mtu: 1400\n"
