@@ -30,6 +30,8 @@ static const struct row {
      {.type = TUNNEL_IPSEC, .udp = true, .alg = CBC(INTEG_HMAC_SHA2_256_128)}},
     {"ESP, AES-CBC with HMAC-SHA1-96", {.type = TUNNEL_IPSEC, .alg = CBC(INTEG_HMAC_SHA1_96)}},
     {"ESP in UDP, AES-CBC with HMAC-SHA1-96", {.type = TUNNEL_IPSEC, .udp = true, .alg = CBC(INTEG_HMAC_SHA1_96)}},
+    {"GRE in ESP, transport mode, AES-GCM-16", {.type = TUNNEL_IPSEC, .gre_in_esp = GRE_IN_ESP_TRANSPORT, .alg = GCM}},
+    {"GRE in ESP, tunnel mode, AES-GCM-16", {.type = TUNNEL_IPSEC, .gre_in_esp = GRE_IN_ESP_TUNNEL, .alg = GCM}},
 };
 
 static const struct row *row_of(const char *name)
