@@ -116,5 +116,32 @@ test_replayed_packet_in_udp_does_not_move_us_to_udp() {
     equal 'in UDP, says aditctl' "$(lab_sa acme-ipsec udp)" false
 }
 
+# GRE of the kernel inside ESP of the kernel, in either mode. MODE, inner MTU
+gre_in_esp() {
+    lab_aditd_conf customer=$LAB_CUST2 gre='protect: acme-ipsec'
+    lab_capture clear internet wan0 'proto 47'
+    kernel_up local_ts="$LAB_CUST2/32[gre]" remote_ts="$LAB_EDGE/32[gre]" child.mode="$1"
+    contains 'mode, says the kernel' "$(lab_gre_exec 'ip xfrm state')" "mode $1"
+    equal 'inner MTU' "$(lab_tunnel acme-gre mtu)" "$2"
+    lab_gre_tunnel
+    lab_gre_ping 20 10.0.0.2 -l 20 -i 0.5
+    lab_ping srv 20 10.2.0.1 -l 20 -i 0.5
+    lab_ping srv 2 10.2.0.1 -l 2 -i 0.5 -M 'do' -s $(($2 - 28))
+    contains 'ICMP' "$(ns srv ping -n -c 1 -W 1 -M 'do' -s $(($2 - 27)) 10.2.0.1 2>&1 || :)" "mtu ?= ?$2"
+    at_least 'Mbit/s from the kernel' "$(lab_gre_exec 'timeout 20 iperf3 -J -c 10.0.0.2 -n 2M' | lab_mbits)" 1
+    at_least 'Mbit/s to the kernel' "$(lab_gre_exec 'timeout 20 iperf3 -J -c 10.0.0.2 -n 2M -R' | lab_mbits)" 1
+    kernel_rekey --child net
+    contains 'mode after a rekey' "$(lab_gre_exec 'ip xfrm state')" "mode $1"
+    lab_gre_ping 5 10.0.0.2 -l 5 -i 0.5
+    lab_ping srv 5 10.2.0.1 -l 5 -i 0.5
+    lab_capture_end clear
+    equal 'GRE in the clear' "$(lab_captured clear gre ip.src | wc -l)" 0
+    equal 'errors that the kernel counted' "$(kernel_errors)" ''
+    lab_gre_exec 'ip link del gre1'
+}
+test_gre_in_esp_of_transport_mode() { gre_in_esp transport 1442; }
+test_gre_in_esp_of_tunnel_mode() { gre_in_esp tunnel 1422; }
+
 tap_main setup "${tests[@]}" test_pfs_with_ml_kem test_rekeys_under_traffic_lose_no_packet test_replayed_packet_is_dropped_by_both \
-    test_replayed_packet_in_udp_does_not_move_us_to_udp
+    test_replayed_packet_in_udp_does_not_move_us_to_udp \
+    test_gre_in_esp_of_transport_mode test_gre_in_esp_of_tunnel_mode
