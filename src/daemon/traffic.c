@@ -77,15 +77,30 @@ void traffic_publish(struct daemon *d)
         d->unpublished = false;
 }
 
-/* The suite and a NAT decide the exact MTU, so the kernel's routes follow every new SA that changes it. */
-static void follow_mtu(struct daemon *d, uint32_t tunnel)
+static bool mtu_changed(struct daemon *d, uint32_t tunnel)
 {
     struct handle_tunnel *t = tunnel < d->handles.n_tunnels ? &d->handles.tunnels[tunnel] : NULL;
     struct dp_tunnel_info info;
     if (!t || !t->row || !dp_tunnel_info(d->dp, tunnel, &info) || info.mtu == t->mtu)
-        return;
+        return false;
     t->mtu = info.mtu;
-    inside_sync(d, t->account);
+    return true;
+}
+
+/* The suite, the mode and a NAT decide the exact MTU, of what the tunnel carries too: the kernel's routes follow every new SA that
+ * changes it. */
+static void follow_mtu(struct daemon *d, uint32_t tunnel)
+{
+    const struct handle_tunnel *t = tunnel < d->handles.n_tunnels ? &d->handles.tunnels[tunnel] : NULL;
+    if (!t || !t->row)
+        return;
+    bool changed = mtu_changed(d, tunnel);
+    const struct config_tunnels *all = &t->row->account->tunnels;
+    for (size_t i = 0; t->row->carries && i < all->n; i++)
+        if (config_tunnel_protector(&all->v[i]) == t->row)
+            changed |= mtu_changed(d, handles_find_tunnel(&d->handles, t->account, all->v[i].name));
+    if (changed)
+        inside_sync(d, t->account);
 }
 
 /* RC_ABSENT is no failure: the SA went in the meantime. */
