@@ -347,7 +347,7 @@ struct map {
     size_t n;
 };
 enum rc map_insert(struct map *m, struct map_node *node, uint64_t hash) ADIT_MUST_USE; /* RC_NOMEM */
-void map_remove(struct map *m, struct map_node *node);                                /* must be in m */
+void map_remove(struct map *m, struct map_node *node);                                 /* must be in m */
 struct map_node *map_first(const struct map *m, uint64_t hash);
 struct map_node *map_next(const struct map_node *node);
 /* Walk all: pass NULL first. Removing the node just returned is allowed, inserting is not. */
@@ -381,25 +381,54 @@ bool bucket_take(struct bucket *b, uint64_t now);
 /* ---- log sink: events are data; who formats and where they go is the sink's business ---------- */
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
-enum log_type { LOG_TYPE_U64, LOG_TYPE_STR, LOG_TYPE_BYTES, LOG_TYPE_HEX, LOG_TYPE_ADDR, LOG_TYPE_ENDPOINT, LOG_TYPE_BOOL };
+enum log_type {
+    LOG_TYPE_U64,
+    LOG_TYPE_STR,
+    LOG_TYPE_BYTES,
+    LOG_TYPE_HEX,
+    LOG_TYPE_ADDR,
+    LOG_TYPE_ENDPOINT,
+    LOG_TYPE_BOOL
+};
 struct log_field {
     const char *key;
     enum log_type type;
     union {
         uint64_t u;
-        const char *str;     /* ours: trusted text */
-        struct span bytes;   /* BYTES: peer text, the sink escapes it; HEX: printed as hex */
+        const char *str;   /* ours: trusted text */
+        struct span bytes; /* BYTES: peer text, the sink escapes it; HEX: printed as hex */
         struct addr addr;
         struct endpoint endpoint;
     };
 };
-#define LOG_U64(k, v) {.key = (k), .type = LOG_TYPE_U64, .u = (v)}
-#define LOG_BOOL(k, v) {.key = (k), .type = LOG_TYPE_BOOL, .u = (v)}
-#define LOG_STR(k, v) {.key = (k), .type = LOG_TYPE_STR, .str = (v)}
-#define LOG_BYTES(k, v) {.key = (k), .type = LOG_TYPE_BYTES, .bytes = (v)}
-#define LOG_HEX(k, v) {.key = (k), .type = LOG_TYPE_HEX, .bytes = (v)}
-#define LOG_ADDR(k, v) {.key = (k), .type = LOG_TYPE_ADDR, .addr = (v)}
-#define LOG_ENDPOINT(k, v) {.key = (k), .type = LOG_TYPE_ENDPOINT, .endpoint = (v)}
+#define LOG_U64(k, v)                              \
+    {                                              \
+        .key = (k), .type = LOG_TYPE_U64, .u = (v) \
+    }
+#define LOG_BOOL(k, v)                              \
+    {                                               \
+        .key = (k), .type = LOG_TYPE_BOOL, .u = (v) \
+    }
+#define LOG_STR(k, v)                                \
+    {                                                \
+        .key = (k), .type = LOG_TYPE_STR, .str = (v) \
+    }
+#define LOG_BYTES(k, v)                                  \
+    {                                                    \
+        .key = (k), .type = LOG_TYPE_BYTES, .bytes = (v) \
+    }
+#define LOG_HEX(k, v)                                  \
+    {                                                  \
+        .key = (k), .type = LOG_TYPE_HEX, .bytes = (v) \
+    }
+#define LOG_ADDR(k, v)                                 \
+    {                                                  \
+        .key = (k), .type = LOG_TYPE_ADDR, .addr = (v) \
+    }
+#define LOG_ENDPOINT(k, v)                                     \
+    {                                                          \
+        .key = (k), .type = LOG_TYPE_ENDPOINT, .endpoint = (v) \
+    }
 
 struct log_event {
     uint64_t now;
@@ -424,8 +453,8 @@ struct log {
 /* A NULL log, or one without emit, swallows everything. */
 void log_event(struct log *log, uint64_t now, enum log_level level, const char *name, const struct log_field *fields,
                size_t n_fields);
-#define LOG(log, now, level, name, ...)                                                                              \
-    log_event((log), (now), (level), (name), (const struct log_field[]){__VA_ARGS__},                               \
+#define LOG(log, now, level, name, ...)                                               \
+    log_event((log), (now), (level), (name), (const struct log_field[]){__VA_ARGS__}, \
               sizeof((const struct log_field[]){__VA_ARGS__}) / sizeof(struct log_field))
 
 #endif

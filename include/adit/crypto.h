@@ -9,7 +9,12 @@
 #include "adit/base.h"
 
 enum encr_id { ENCR_NULL = 11, ENCR_AES_CBC = 12, ENCR_AES_GCM_16 = 20 };
-enum prf_id { PRF_HMAC_SHA1 = 2 /* test vectors only, never offered */, PRF_HMAC_SHA2_256 = 5, PRF_HMAC_SHA2_384 = 6, PRF_HMAC_SHA2_512 = 7 };
+enum prf_id {
+    PRF_HMAC_SHA1 = 2 /* test vectors only, never offered */,
+    PRF_HMAC_SHA2_256 = 5,
+    PRF_HMAC_SHA2_384 = 6,
+    PRF_HMAC_SHA2_512 = 7
+};
 enum integ_id {
     INTEG_NONE = 0,
     INTEG_HMAC_SHA1_96 = 2,
@@ -40,12 +45,13 @@ struct crypto;
 enum rc crypto_new(const struct rng *rng, struct crypto **ret) ADIT_MUST_USE;
 void crypto_free(struct crypto *c);
 struct crypto_versions {
-    const char *openssl;   /* "OpenSSL 3.5.4 ..." of the library that runs */
+    const char *openssl; /* "OpenSSL 3.5.4 ..." of the library that runs */
     const char *sodium;
-    const char *ipsec_mb;  /* NULL when not built in */
-    const char *esp_gcm;   /* which implementation ESP uses: "ipsec-mb (avx512)", "openssl" */
-    const char *esp_hmac;  /* ... for CBC and NULL: "ipsec-mb (sse; avx512 from 8/16/8/8 packets with sha1/256/384/512)"; lives with c */
-    bool ml_kem;           /* ML-KEM-768 really works (a key was made) */
+    const char *ipsec_mb; /* NULL when not built in */
+    const char *esp_gcm;  /* which implementation ESP uses: "ipsec-mb (avx512)", "openssl" */
+    const char *
+        esp_hmac; /* ... for CBC and NULL: "ipsec-mb (sse; avx512 from 8/16/8/8 packets with sha1/256/384/512)"; lives with c */
+    bool ml_kem; /* ML-KEM-768 really works (a key was made) */
 };
 void crypto_versions(struct crypto *c, struct crypto_versions *ret);
 
@@ -100,7 +106,8 @@ bool crypto_sk_sizes(struct sk_alg alg, struct sk_sizes *ret); /* false: not a u
 enum rc crypto_sk_seal(struct crypto *c, struct sk_alg alg, const uint8_t *key_e, const uint8_t *key_a, uint8_t *msg,
                        size_t aad_len, size_t text_len, uint64_t iv) ADIT_MUST_USE;
 enum rc crypto_sk_open(struct crypto *c, struct sk_alg alg, const uint8_t *key_e, const uint8_t *key_a, uint8_t *msg,
-                       size_t aad_len, size_t text_len) ADIT_MUST_USE; /* RC_AUTH: msg is unchanged. RC_SYNTAX: authentic, but
+                       size_t aad_len,
+                       size_t text_len) ADIT_MUST_USE; /* RC_AUTH: msg is unchanged. RC_SYNTAX: authentic, but
                                                                  not whole blocks. */
 
 /* ---- ESP, in batches (RFC 4303, 4106, 3602, 2404, 4868). */
@@ -116,14 +123,15 @@ bool crypto_esp_sizes(struct esp_alg alg, struct esp_sizes *ret);
 /* Expanded key of one direction; immutable after creation, may be used by all threads. Made and freed by the thread of c,
  * which must outlive it. keymat: exactly key_e + key_a octets, else RC_RANGE. */
 struct esp_key;
-enum rc crypto_esp_key_new(struct crypto *c, struct esp_alg alg, struct span keymat, struct esp_key **ret) ADIT_MUST_USE;
+enum rc crypto_esp_key_new(struct crypto *c, struct esp_alg alg, struct span keymat,
+                           struct esp_key **ret) ADIT_MUST_USE;
 void crypto_esp_key_free(struct esp_key *k);
 size_t crypto_esp_key_bytes(const struct esp_key *k);
 struct esp_op { /* many at a time: HMAC and CBC gain a factor of up to six when their packets go side by side */
     const struct esp_key *key;
     uint8_t *pkt;      /* SPI | sequence | IV | text | ICV, without gaps; IV already written when sealing */
     uint32_t text_len; /* payload + padding + 2 */
-    enum rc rc;        /* set by the call: RC_OK, RC_AUTH; RC_RANGE (seal: CBC, not whole blocks) and RC_CRYPTO are bugs */
+    enum rc rc; /* set by the call: RC_OK, RC_AUTH; RC_RANGE (seal: CBC, not whole blocks) and RC_CRYPTO are bugs */
 };
 /* The IV of one packet for CBC; GCM's is the caller's sender id + counter. Draws from a per-context fast generator. */
 void crypto_esp_cbc_iv(struct crypto *c, uint8_t ret[16]);
@@ -131,11 +139,12 @@ void crypto_esp_seal(struct crypto *c, struct esp_op *ops, size_t n);
 void crypto_esp_open(struct crypto *c, struct esp_op *ops, size_t n); /* RC_AUTH: text must not be used */
 
 /* ---- small things */
-bool crypto_equal(struct span a, struct span b);                                      /* constant time in the content */
+bool crypto_equal(struct span a, struct span b); /* constant time in the content */
 void crypto_sha1(struct crypto *c, const struct span *parts, size_t n, uint8_t ret[20]); /* NAT detection only */
 void crypto_sha256(struct crypto *c, const struct span *parts, size_t n, uint8_t ret[32]);
-uint64_t crypto_siphash(const uint8_t key[16], struct span data);                     /* hash tables of peer-chosen keys */
-void crypto_mac(const uint8_t key[32], const struct span *parts, size_t n, uint8_t ret[32]); /* BLAKE2b: cookies, tokens */
+uint64_t crypto_siphash(const uint8_t key[16], struct span data); /* hash tables of peer-chosen keys */
+void crypto_mac(const uint8_t key[32], const struct span *parts, size_t n,
+                uint8_t ret[32]); /* BLAKE2b: cookies, tokens */
 
 /* ---- guarded memory for secrets: slabs of equal objects, locked, wiped on return (libsodium). An arena grows by slabs up to
  * `max` objects; one guarded mapping per slab, never per object. */

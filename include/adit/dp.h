@@ -19,9 +19,9 @@ struct dp;
 struct dp_worker;
 
 struct dp_config {
-    struct crypto *crypto;    /* outlives dp */
-    const struct rng *rng;    /* flow-hash seed; outlives dp */
-    uint32_t sender_id;       /* 24 bit, RFC 6054: high bits of every GCM IV */
+    struct crypto *crypto; /* outlives dp */
+    const struct rng *rng; /* flow-hash seed; outlives dp */
+    uint32_t sender_id;    /* 24 bit, RFC 6054: high bits of every GCM IV */
     uint32_t max_tunnels, max_sas, max_routes;
     uint8_t coalesce; /* DP_COALESCE_*: what every TUN takes as super-packets; see dp_coalesce() */
     unsigned workers; /* threads, numbered from 0, at most DP_WORKERS_MAX; 0, 1: one, which may be the control thread */
@@ -37,7 +37,7 @@ void dp_coalesce(struct dp *dp, uint8_t what);
 /* Add, or change in place. RC_RANGE: addresses that do not fit each other; RC_LIMIT: the handle, or that of the tunnel that
  * protects this one, is not below max_tunnels, or its former holder waits in dp_garbage. */
 enum rc dp_tunnel_set(struct dp *dp, const struct tunnel_policy *tunnel) ADIT_MUST_USE;
-void dp_tunnel_remove(struct dp *dp, uint32_t tunnel); /* its SAs and routes go too */
+void dp_tunnel_remove(struct dp *dp, uint32_t tunnel);                               /* its SAs and routes go too */
 enum rc dp_route_set(struct dp *dp, const struct route_policy *route) ADIT_MUST_USE; /* key: account, prefix, tunnel */
 void dp_route_remove(struct dp *dp, uint32_t account, const struct prefix *prefix, uint32_t tunnel);
 /* Copies the keys. RC_ABSENT: no such IPsec tunnel; RC_EXISTS: spi_in is taken; RC_LIMIT: max_sas; RC_RANGE: in
@@ -66,14 +66,16 @@ enum rc dp_worker_new(struct dp *dp, unsigned index, struct crypto *crypto, stru
 void dp_worker_free(struct dp_worker *w);
 /* v: up to PKT_BATCH packets, ownership goes in and comes out in ret with a verdict. ret->cap must be >= 64 * n: a packet that
  * finds ret full goes back to the pool and counts as POOL. */
-void dp_from_net(struct dp_worker *w, uint64_t now, struct pkt **v, size_t n, struct pkt_pool *pool, struct pkt_list *ret);
-void dp_from_tun(struct dp_worker *w, uint64_t now, struct pkt **v, size_t n, struct pkt_pool *pool, struct pkt_list *ret);
+void dp_from_net(struct dp_worker *w, uint64_t now, struct pkt **v, size_t n, struct pkt_pool *pool,
+                 struct pkt_list *ret);
+void dp_from_tun(struct dp_worker *w, uint64_t now, struct pkt **v, size_t n, struct pkt_pool *pool,
+                 struct pkt_list *ret);
 
 enum dp_event_type {
-    DP_EVENT_SA_SEEN,     /* first authentic packet on spi_in */
-    DP_EVENT_SA_SOFT,     /* sequence or IV space past its soft limit: rekey */
-    DP_EVENT_SA_HARD,     /* exhausted or expired: no more packets go out */
-    DP_EVENT_PEER_MOVED,  /* an authentic packet on spi_in came from `path`: a nomination, nothing more */
+    DP_EVENT_SA_SEEN,    /* first authentic packet on spi_in */
+    DP_EVENT_SA_SOFT,    /* sequence or IV space past its soft limit: rekey */
+    DP_EVENT_SA_HARD,    /* exhausted or expired: no more packets go out */
+    DP_EVENT_PEER_MOVED, /* an authentic packet on spi_in came from `path`: a nomination, nothing more */
 };
 struct dp_event {
     enum dp_event_type type;
@@ -83,47 +85,47 @@ struct dp_event {
 size_t dp_events(struct dp_worker *w, struct dp_event *ret, size_t max);
 
 /* ---- counters, by reason */
-#define DP_REASONS(X)                                                                                                 \
-    X(NONE, "none")                                                                                                   \
-    X(SHORT, "short")                      /* shorter than its headers say */                                         \
-    X(OUTER_DESTINATION, "outer_destination") /* not one of our endpoints */                                          \
-    X(GRE_SOURCE, "gre_source")            /* (source, destination) is no GRE tunnel */                               \
-    X(GRE_FLAGS, "gre_flags")              /* reserved bits, routing */                                               \
-    X(GRE_VERSION, "gre_version")                                                                                     \
-    X(GRE_PROTOCOL, "gre_protocol")        /* ethertype other than IPv4, IPv6 */                                      \
-    X(GRE_PROTECT, "gre_protect")          /* GRE as it is where ESP must carry it, or through another IPsec tunnel */  \
-    X(GRE_KEY, "gre_key")                                                                                             \
-    X(GRE_CHECKSUM, "gre_checksum")                                                                                   \
-    X(GRE_SEQUENCE, "gre_sequence")                                                                                   \
-    X(ESP_UNKNOWN_SPI, "esp_unknown_spi")                                                                             \
-    X(ESP_REPLAY, "esp_replay")                                                                                       \
-    X(ESP_INTEGRITY, "esp_integrity")                                                                                 \
-    X(ESP_PADDING, "esp_padding")                                                                                     \
-    X(ESP_NEXT_HEADER, "esp_next_header")                                                                             \
-    X(ESP_DUMMY, "esp_dummy")              /* next header 59: TFC, not an error */                                    \
-    X(ESP_SELECTOR, "esp_selector")        /* inner packet outside the SA's traffic selectors */                      \
-    X(ESP_EXPIRED, "esp_expired")          /* sequence, IV or lifetime exhausted */                                   \
-    X(INNER_VERSION, "inner_version")                                                                                 \
-    X(INNER_LENGTH, "inner_length")                                                                                   \
-    X(INNER_SOURCE, "inner_source")        /* not a source of the account */                                          \
-    X(INNER_DESTINATION, "inner_destination") /* our endpoint, loopback, link-local, multicast */                     \
-    X(INNER_LOOP, "inner_loop")            /* encapsulation or decapsulation loop */                                  \
-    X(ECN, "ecn")                          /* RFC 6040: CE outside, Not-ECT inside */                                 \
-    X(NO_ROUTE, "no_route")                                                                                           \
-    X(NO_SA, "no_sa")                      /* IPsec tunnel without a usable Child SA */                               \
-    X(TOO_BIG, "too_big")                  /* answered by ICMP or counted only */                                     \
-    X(FRAGMENT, "fragment")                                                                                           \
-    X(OFFLOAD, "offload")                  /* malformed super-packet */                                               \
-    X(POOL, "pool")                        /* no buffer left */                                                       \
-    X(SEND, "send")                        /* the kernel refused; counted by io through dp_count_send_drop() */       \
-    X(ICMP_UNMATCHED, "icmp_unmatched")                                                                               \
-    X(ICMP_DONE, "icmp_done")              /* used; nothing to forward */                                             \
-    X(KEEPALIVE, "keepalive")              /* GRE keepalive answered or refused */
+#define DP_REASONS(X)                                                                                           \
+    X(NONE, "none")                                                                                             \
+    X(SHORT, "short")                         /* shorter than its headers say */                                \
+    X(OUTER_DESTINATION, "outer_destination") /* not one of our endpoints */                                    \
+    X(GRE_SOURCE, "gre_source")               /* (source, destination) is no GRE tunnel */                      \
+    X(GRE_FLAGS, "gre_flags")                 /* reserved bits, routing */                                      \
+    X(GRE_VERSION, "gre_version")                                                                               \
+    X(GRE_PROTOCOL, "gre_protocol") /* ethertype other than IPv4, IPv6 */                                       \
+    X(GRE_PROTECT, "gre_protect")   /* GRE as it is where ESP must carry it, or through another IPsec tunnel */ \
+    X(GRE_KEY, "gre_key")                                                                                       \
+    X(GRE_CHECKSUM, "gre_checksum")                                                                             \
+    X(GRE_SEQUENCE, "gre_sequence")                                                                             \
+    X(ESP_UNKNOWN_SPI, "esp_unknown_spi")                                                                       \
+    X(ESP_REPLAY, "esp_replay")                                                                                 \
+    X(ESP_INTEGRITY, "esp_integrity")                                                                           \
+    X(ESP_PADDING, "esp_padding")                                                                               \
+    X(ESP_NEXT_HEADER, "esp_next_header")                                                                       \
+    X(ESP_DUMMY, "esp_dummy")       /* next header 59: TFC, not an error */                                     \
+    X(ESP_SELECTOR, "esp_selector") /* inner packet outside the SA's traffic selectors */                       \
+    X(ESP_EXPIRED, "esp_expired")   /* sequence, IV or lifetime exhausted */                                    \
+    X(INNER_VERSION, "inner_version")                                                                           \
+    X(INNER_LENGTH, "inner_length")                                                                             \
+    X(INNER_SOURCE, "inner_source")           /* not a source of the account */                                 \
+    X(INNER_DESTINATION, "inner_destination") /* our endpoint, loopback, link-local, multicast */               \
+    X(INNER_LOOP, "inner_loop")               /* encapsulation or decapsulation loop */                         \
+    X(ECN, "ecn")                             /* RFC 6040: CE outside, Not-ECT inside */                        \
+    X(NO_ROUTE, "no_route")                                                                                     \
+    X(NO_SA, "no_sa")     /* IPsec tunnel without a usable Child SA */                                          \
+    X(TOO_BIG, "too_big") /* answered by ICMP or counted only */                                                \
+    X(FRAGMENT, "fragment")                                                                                     \
+    X(OFFLOAD, "offload") /* malformed super-packet */                                                          \
+    X(POOL, "pool")       /* no buffer left */                                                                  \
+    X(SEND, "send")       /* the kernel refused; counted by io through dp_count_send_drop() */                  \
+    X(ICMP_UNMATCHED, "icmp_unmatched")                                                                         \
+    X(ICMP_DONE, "icmp_done") /* used; nothing to forward */                                                    \
+    X(KEEPALIVE, "keepalive") /* GRE keepalive answered or refused */
 enum dp_reason {
 #define X(id, text) DP_REASON_##id,
     DP_REASONS(X)
 #undef X
-    DP_REASON_END
+        DP_REASON_END
 };
 const char *dp_reason_name(enum dp_reason r);
 
@@ -137,8 +139,8 @@ struct dp_tunnel_info {
     uint16_t mtu;        /* exact inner MTU now */
     uint16_t mss4, mss6; /* clamp values */
     uint16_t path_mtu;
-    bool sendable;       /* GRE: always; IPsec, and GRE inside it: has an SA to send on */
-    uint64_t last_in;    /* now of the last authentic packet; 0 never */
+    bool sendable;    /* GRE: always; IPsec, and GRE inside it: has an SA to send on */
+    uint64_t last_in; /* now of the last authentic packet; 0 never */
 };
 bool dp_tunnel_info(const struct dp *dp, uint32_t tunnel, struct dp_tunnel_info *ret);
 struct dp_sa_info {

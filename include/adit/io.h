@@ -161,7 +161,7 @@ enum rc io_tun_write(struct io_tun *tun, unsigned queue, struct pkt *const *v, s
 bool io_tun_is_orphan(const struct io_tun *tun);
 /* What the kernel agreed to, for people: "csum tso4 tso6 uso4 uso6", or "none". Each kernel is offered all and gives what it has. */
 const char *io_tun_offloads(const struct io_tun *tun);
-enum { IO_SUPER_TCP = 1, IO_SUPER_UDP = 2 };      /* both IP versions of each */
+enum { IO_SUPER_TCP = 1, IO_SUPER_UDP = 2 };    /* both IP versions of each */
 uint8_t io_tun_super(const struct io_tun *tun); /* which super-packets it gives and takes: IO_SUPER_* */
 struct io_tun_counts {
     uint64_t read, written;

@@ -25,11 +25,11 @@ enum pkt_from {
 };
 
 enum pkt_verdict {
-    PKT_DROP,    /* reason says why */
-    PKT_TO_TUN,  /* of `account` */
-    PKT_TO_GRE,  /* raw protocol 47; the kernel makes the outer IP header from `outer` */
-    PKT_TO_ESP,  /* raw protocol 50 */
-    PKT_TO_NATT, /* UDP 4500 */
+    PKT_DROP,      /* reason says why */
+    PKT_TO_TUN,    /* of `account` */
+    PKT_TO_GRE,    /* raw protocol 47; the kernel makes the outer IP header from `outer` */
+    PKT_TO_ESP,    /* raw protocol 50 */
+    PKT_TO_NATT,   /* UDP 4500 */
     PKT_TO_WORKER, /* as it came, for dp_from_net() or dp_from_tun() of number `worker` */
 };
 

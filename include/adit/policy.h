@@ -24,7 +24,7 @@ struct identity {
     uint8_t data[IDENTITY_MAX];
 };
 
-struct ts { /* one traffic selector, RFC 7296 3.13.1; OPAQUE ports: first 65535, last 0 */
+struct ts {        /* one traffic selector, RFC 7296 3.13.1; OPAQUE ports: first 65535, last 0 */
     uint8_t proto; /* 0 any */
     uint16_t port_first, port_last;
     struct addr first, last; /* same family */
@@ -55,21 +55,21 @@ struct proposal_policy {
 #define TUNNEL_IDENTITIES 8
 #define TUNNEL_PSKS 4
 struct psk {
-    struct span value;      /* borrowed */
-    uint64_t not_after;     /* Unix seconds; 0 = for ever */
+    struct span value;  /* borrowed */
+    uint64_t not_after; /* Unix seconds; 0 = for ever */
 };
 
 struct tunnel_policy {
     uint32_t tunnel, account;
     enum tunnel_type type;
-    const char *account_name, *name; /* borrowed */
-    struct addr endpoint;            /* ours */
-    struct addr customer_endpoint;   /* family 0: none (IPsec only) */
+    const char *account_name, *name;      /* borrowed */
+    struct addr endpoint;                 /* ours */
+    struct addr customer_endpoint;        /* family 0: none (IPsec only) */
     struct prefix interface4, interface6; /* our address with its length; family 0: none */
 
     /* outer header */
     enum df_mode df;
-    uint8_t dscp;      /* 0..63; DSCP_COPY */
+    uint8_t dscp; /* 0..63; DSCP_COPY */
     enum ecn_mode ecn;
     uint8_t ttl;       /* of the outer header; default 64 */
     uint16_t path_mtu; /* of the outer path: 1500 unless configured */
@@ -77,26 +77,26 @@ struct tunnel_policy {
 
     /* GRE */
     bool has_key, checksum, sequence, keepalive;
-    bool sequence_check;               /* drop received packets whose sequence number went back */
+    bool sequence_check; /* drop received packets whose sequence number went back */
     uint32_t key;
-    bool check_sources;                /* inner source must be in one of the two lists; both are borrowed */
-    const struct prefix *sources;      /* route prefixes and interface subnets of the account */
+    bool check_sources;                 /* inner source must be in one of the two lists; both are borrowed */
+    const struct prefix *sources;       /* route prefixes and interface subnets of the account */
     const struct prefix *allow_sources; /* this tunnel's own */
     size_t n_sources, n_allow_sources;
-    uint32_t protect;                  /* handle of the IPsec tunnel that carries this GRE tunnel; TUNNEL_NONE */
+    uint32_t protect; /* handle of the IPsec tunnel that carries this GRE tunnel; TUNNEL_NONE */
 
     /* IPsec */
     struct identity identities[TUNNEL_IDENTITIES]; /* accepted IDi; look-up key is (identity, endpoint) */
     uint8_t n_identities;
-    struct identity local_identity;                /* our IDr */
+    struct identity local_identity; /* our IDr */
     struct psk psks[TUNNEL_PSKS];
     uint8_t n_psks;
     enum pq_mode pq;
-    struct proposal_policy ike, esp;               /* what of the daemon's lists may be used; an empty list: all of it */
+    struct proposal_policy ike, esp; /* what of the daemon's lists may be used; an empty list: all of it */
     bool strict_peer, allow_null_cipher;
-    struct addr gre_remote;     /* the other end of the GRE tunnels that it protects; family 0: it protects none */
+    struct addr gre_remote; /* the other end of the GRE tunnels that it protects; family 0: it protects none */
     bool replay_protection;
-    uint32_t replay_window;     /* packets, 64..4096 */
+    uint32_t replay_window;              /* packets, 64..4096 */
     struct ts ts_local[2], ts_remote[2]; /* policy: IPv4 and IPv6; default 0.0.0.0/0 and ::/0 */
     uint8_t n_ts_local, n_ts_remote;
 };
@@ -113,19 +113,19 @@ struct route_policy {
 /* Daemon-wide behaviour of the IKE responder. Times in nanoseconds. */
 struct ike_policy {
     struct proposal_policy ike, esp;
-    uint64_t half_open_timeout;     /* 30 s */
-    uint64_t fragment_timeout;      /* 15 s */
+    uint64_t half_open_timeout;            /* 30 s */
+    uint64_t fragment_timeout;             /* 15 s */
     uint64_t ike_lifetime, child_lifetime; /* soft: we rekey; a child after 7 h at the latest */
-    uint8_t jitter;                 /* percent by which a lifetime may be shortened */
-    uint64_t followup_timeout;      /* for the peer's IKE_FOLLOWUP_KE, 20 s */
-    uint64_t dpd_interval;          /* silence after which we ask whether the peer lives; 0: never */
-    uint64_t nat_keepalive;         /* while we are behind a NAT, 20 s; 0: never */
-    uint64_t retransmit_first;      /* of our own requests */
+    uint8_t jitter;                        /* percent by which a lifetime may be shortened */
+    uint64_t followup_timeout;             /* for the peer's IKE_FOLLOWUP_KE, 20 s */
+    uint64_t dpd_interval;                 /* silence after which we ask whether the peer lives; 0: never */
+    uint64_t nat_keepalive;                /* while we are behind a NAT, 20 s; 0: never */
+    uint64_t retransmit_first;             /* of our own requests */
     uint8_t retransmit_tries;
-    uint16_t fragment_size;         /* IP datagram limit when sending, 1280 */
-    uint16_t fragment_size_min;     /* the same, once a message had to be repeated; 576 */
-    uint16_t max_fragments;         /* 64 */
-    uint32_t max_half_open;         /* table limit */
+    uint16_t fragment_size;     /* IP datagram limit when sending, 1280 */
+    uint16_t fragment_size_min; /* the same, once a message had to be repeated; 576 */
+    uint16_t max_fragments;     /* 64 */
+    uint32_t max_half_open;     /* table limit */
     uint32_t cookie_threshold, cookie_threshold_per_ip, cookie_threshold_per_prefix;
     uint8_t cookie_secret[32];      /* a fleet shares it; zero: of our own */
     uint32_t init_rate_per_ip;      /* IKE_SA_INIT per second of one host; 0: any */

@@ -130,8 +130,8 @@ struct addr wire_ip_dst(const uint8_t *p);
 struct ip_fields { /* a header to be made; options and extension headers never */
     struct addr src, dst;
     uint8_t proto, tos, ttl;
-    bool df;             /* IPv4 */
-    uint16_t id;         /* IPv4 */
+    bool df;     /* IPv4 */
+    uint16_t id; /* IPv4 */
     uint32_t payload_len;
 };
 void wire_ip_write(struct wr *w, const struct ip_fields *f); /* 20 or 40 octets, checksum done */
@@ -164,15 +164,15 @@ bool wire_tcp_mss_clamp(uint8_t *tcp, size_t n, uint16_t mss);
 
 /* ---- ICMP "too big" (RFC 792, RFC 1191, RFC 4443) ----------------------------------------------- */
 
-#define ICMP4_TOO_BIG_MAX 576            /* RFC 1812 4.3.2.3: the whole datagram */
-#define ICMP6_TOO_BIG_MAX IP6_MIN_MTU    /* RFC 4443 2.4 (c) */
+#define ICMP4_TOO_BIG_MAX 576         /* RFC 1812 4.3.2.3: the whole datagram */
+#define ICMP6_TOO_BIG_MAX IP6_MIN_MTU /* RFC 4443 2.4 (c) */
 /* The complete IP packet that answers `original` (which starts at its IP header). */
 void wire_icmp_too_big(struct wr *w, const struct addr *src, uint16_t mtu, struct span original);
 /* RFC 1122 3.2.2, RFC 4443 2.4 (e): may an ICMP error be sent about this packet at all? */
 bool wire_icmp_may_answer(const uint8_t *p, const struct ip_view *ip);
 
-struct icmp_too_big { /* as received */
-    uint32_t mtu;     /* of the next hop; 0 from a router older than RFC 1191 */
+struct icmp_too_big {     /* as received */
+    uint32_t mtu;         /* of the next hop; 0 from a router older than RFC 1191 */
     struct addr src, dst; /* of the packet that was too big: one of ours */
     uint8_t proto;
     struct span payload; /* as much of it as is quoted behind the IP header; at least 8 octets */
@@ -229,7 +229,8 @@ static inline void wire_esp_trailer_write(uint8_t *p, uint32_t payload, uint32_t
     p[text_len - 1] = next;
 }
 /* RC_SYNTAX: more padding than text, or padding that is not 1, 2, 3 ... */
-static inline enum rc wire_esp_trailer_read(const uint8_t *p, uint32_t text_len, uint32_t *ret_payload, uint8_t *ret_next)
+static inline enum rc wire_esp_trailer_read(const uint8_t *p, uint32_t text_len, uint32_t *ret_payload,
+                                            uint8_t *ret_next)
 {
     if (text_len < ESP_TRAILER || p[text_len - 2] > text_len - ESP_TRAILER)
         return RC_SYNTAX;
