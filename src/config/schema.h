@@ -36,20 +36,17 @@ enum section_id {
 
 enum config_status { CONFIG_STATUS_ACTIVE, CONFIG_STATUS_LATER };
 
-/* Scalars first, then lists of scalars, then sections, then rows. */
-#define CONFIG_TYPES(X)                                                                                                \
-    X(BOOL)                                                                                                            \
-    X(UINT)                                                                                                            \
-    X(DSCP)                                                                                                            \
-    X(DURATION)                                                                                                        \
-    X(TIME)                                                                                                            \
-    X(NAME)                                                                                                            \
-    X(TEXT) X(PATH) X(DEVICE) X(DOMAIN) X(IDENTITY) X(SECRET) X(ADDR) X(INTERFACE) X(NETWORK) X(LISTEN) X(PQ) X(DF)    \
-        X(ECN) X(TUNNEL_TYPE) X(OUTER_MODE) X(LOG_LEVEL) X(LOG_FORMAT) X(STORE) X(REPLAY_MODE) X(DIRECTION) X(PROBE)   \
-            X(RATE) X(ADDRS) X(NETWORKS) X(URLS) X(IKE_ENCR) X(IKE_INTEG) X(IKE_PRF) X(ESP_ENCR) X(ESP_INTEG) X(KE)    \
-                X(ADDKE) X(NODE) X(OUTER) X(IKE) X(IKE_PROPOSAL) X(CHILD_PROPOSAL) X(FLEET) X(ETCD) X(CONTROL)         \
-                    X(METRICS) X(LOG) X(TUNNEL_OUTER) X(TUNNEL_IKE) X(TUNNEL_ESP) X(HEALTH) X(KEKS) X(MEMBERS) X(PSKS) \
-                        X(TUNNELS) X(ROUTES) X(ACCOUNTS)
+/* Scalars first, then lists of scalars, then sections, then rows. (The formatter would never come to rest here.) */
+/* clang-format off */
+#define CONFIG_TYPES(X)                                                                            \
+    X(BOOL) X(UINT) X(DSCP) X(DURATION) X(TIME) X(NAME) X(TEXT) X(PATH) X(DEVICE) X(DOMAIN)        \
+    X(IDENTITY) X(SECRET) X(ADDR) X(INTERFACE) X(NETWORK) X(LISTEN) X(PQ) X(DF) X(ECN)             \
+    X(TUNNEL_TYPE) X(OUTER_MODE) X(LOG_LEVEL) X(LOG_FORMAT) X(STORE) X(REPLAY_MODE) X(DIRECTION)   \
+    X(PROBE) X(RATE) X(ADDRS) X(NETWORKS) X(URLS) X(IKE_ENCR) X(IKE_INTEG) X(IKE_PRF) X(ESP_ENCR)  \
+    X(ESP_INTEG) X(KE) X(ADDKE) X(NODE) X(OUTER) X(IKE) X(IKE_PROPOSAL) X(CHILD_PROPOSAL) X(FLEET) \
+    X(ETCD) X(CONTROL) X(METRICS) X(LOG) X(TUNNEL_OUTER) X(TUNNEL_IKE) X(TUNNEL_ESP) X(HEALTH)     \
+    X(KEKS) X(MEMBERS) X(PSKS) X(TUNNELS) X(ROUTES) X(ACCOUNTS)
+/* clang-format on */
 enum type_id {
 #define X(id) TYPE_##id,
     CONFIG_TYPES(X)

@@ -32,7 +32,8 @@ test_it_is_debian_13() { contains release "$(in_trixie cat /etc/os-release)" 'VE
 test_all_builds_without_network_or_root() { in_trixie make -j2 all; }
 test_openssl_is_the_system_s() { contains '--version' "$(in_trixie build/aditd --version)" 'OpenSSL 3\.[5-9]'; }
 test_root_free_tests_pass() {
-    in_trixie make -j2 check | tee "$LAB_DIR/check"
+    # those of the sockets want a network namespace, which a user in a chroot cannot make
+    in_trixie make -j2 check IO_SUITES= | tee "$LAB_DIR/check"
     contains 'last line' "$(tail -n 1 "$LAB_DIR/check")" '^[1-9][0-9]* passed, 0 failed$'
 }
 
