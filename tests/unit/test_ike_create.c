@@ -1,52 +1,5 @@
 /* CREATE_CHILD_SA that the peer begins: more children, rekeys of both kinds, and every way to refuse them. */
-#include "sim/lib/pair.h"
-
-static struct pair *p;
-
-static int set_up(void **state)
-{
-    (void)state;
-    p = pair_new(NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    pair_free(p);
-    p = NULL;
-    return 0;
-}
-
-static struct ike_sa_info only_sa(void)
-{
-    struct ike_sa_info info = {0};
-    assert_int_equal(edge_sas(p->e, &info), 1);
-    return info;
-}
-
-static void want(enum initiator_job_type type, uint32_t spi_in)
-{
-    initiator_want(p->i, p->e->now, (struct initiator_job){.type = type, .spi_in = spi_in});
-}
-
-static void want_and_carry(enum initiator_job_type type, uint32_t spi_in)
-{
-    want(type, spi_in);
-    pair_carry(p);
-}
-
-static uint32_t first_child(void)
-{
-    return p->i->child[0].spi_in;
-}
-
-static void connect_with(uint16_t esp_ke, uint16_t esp_addke)
-{
-    p->i->wish.esp.ke = esp_ke;
-    p->i->wish.esp.addke[0] = esp_addke;
-    pair_connect(p);
-}
+#include "sim/lib/one_pair.h"
 
 /* ---- children */
 
