@@ -579,25 +579,29 @@ lab_tunnel_drops() { lab_ctl tunnels --json | jq -r --arg n "$1" --arg r "$2" '.
 
 # ---- traffic
 
-# lab_ping NS COUNT ADDRESS [OPTIONS...]: pings, all at once; prints "received"; fails unless all came back. Once one answer
-# is there, ping waits for the others two round trips or one interval, whichever is longer: hence an interval of a second.
+# lab_ping NS COUNT ADDRESS [OPTIONS...]: pings; prints "received"; fails unless all came back. They go in handfuls of 20 at
+# once with an interval of a second: after the last one ping waits for two round trips or one interval only, whichever is
+# longer, and with a short interval an answer that is merely late counts as lost.
 lab_ping() {
-    local from=$1 count=$2 to=$3 out
+    local from=$1
+    shift
+    lab_ping_by "nsenter --net=/run/netns/$LAB_ID-$from -- sh -c" "$@"
+}
+lab_gre_ping() { lab_ping_by lab_gre_exec "$@"; }    # COUNT ADDRESS [OPTIONS...]
+lab_ping_by() {    # PREFIX of a shell command, COUNT, ADDRESS, OPTIONS
+    local by=$1 count=$2 to=$3 all='' got=0 n left
     shift 3
-    out=$(timeout 60 nsenter --net="/run/netns/$LAB_ID-$from" ping -q -n -c "$count" -l "$count" -i 1 -W 2 "$@" "$to" 2>&1)
-    lab_ping_result "$count" "$out"
+    for ((left = count; left > 0; left -= n)); do
+        n=$((left < 20 ? left : 20))
+        # shellcheck disable=SC2086  # several words
+        all+=$($by "timeout 60 ping -q -n -c $n -l $n -i 1 -W 2 $* $to 2>&1" || :)$'\n'
+    done
+    got=$(sed -n 's/.* \([0-9]*\) received.*/\1/p' <<<"$all" | awk '{ sum += $1 } END { print sum + 0 }')
+    lab_ping_result "$count" "$got" "$all"
 }
-lab_gre_ping() {    # COUNT ADDRESS [OPTIONS...]
-    local count=$1 to=$2 out
-    shift 2
-    out=$(lab_gre_exec "timeout 60 ping -q -n -c $count -l $count -i 1 -W 2 $* $to 2>&1")
-    lab_ping_result "$count" "$out"
-}
-lab_ping_result() {    # COUNT, ping's output
-    local got
-    got=$(sed -n 's/.* \([0-9]*\) received.*/\1/p' <<<"$2")
-    echo "${got:-0}"
-    [ "${got:-0}" = "$1" ] || { printf '%s\n' "$2" >&2; return 1; }
+lab_ping_result() {    # COUNT, received, ping's output
+    echo "$2"
+    [ "$1" = "$2" ] || { printf '%s\n' "$3" >&2; return 1; }
 }
 
 # iperf3's JSON on stdin -> Mbit/s as the receiver saw them.
