@@ -83,6 +83,8 @@ struct dp_event {
     struct path path;
 };
 size_t dp_events(struct dp_worker *w, struct dp_event *ret, size_t max);
+bool dp_events_pending(
+    const struct dp_worker *w); /* asked by the worker: are there any that dp_events() has not returned? */
 
 /* ---- counters, by reason */
 #define DP_REASONS(X)                                                                                           \

@@ -43,6 +43,11 @@ size_t dp_events(struct dp_worker *w, struct dp_event *ret, size_t max)
     return n;
 }
 
+bool dp_events_pending(const struct dp_worker *w)
+{
+    return w->event_in != SEE(w->event_out);
+}
+
 static struct path path_of(const struct sa_peer *peer)
 {
     return (struct path){{peer->outer.src, peer->local_port}, {peer->outer.dst, peer->remote_port}};

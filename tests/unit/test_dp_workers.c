@@ -208,12 +208,16 @@ static void one_event(void **state)
     w->now += 2;
     struct span in = ip_packet(TO_IPSEC, IP_PROTO_UDP, 20);
     struct dp_event e[4];
+    assert_false(dp_events_pending(w->edge[1]));
     for (int i = 0; i < 3; i++) {
         struct pkt *p = assert_handed(w, tun_to(w, 0, in), 1, in, PKT_DROP);
         assert_int_equal(p->reason, DP_REASON_ESP_EXPIRED);
     }
+    assert_false(dp_events_pending(w->edge[0]));
+    assert_true(dp_events_pending(w->edge[1]));
     assert_int_equal(dp_events(w->edge[0], e, 4), 0);
     assert_int_equal(dp_events(w->edge[1], e, 4), 1);
+    assert_false(dp_events_pending(w->edge[1]));
     assert_int_equal(e[0].type, DP_EVENT_SA_HARD);
     assert_int_equal(e[0].spi_in, SPI_EDGE);
 }
