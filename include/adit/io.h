@@ -3,7 +3,7 @@
  *
  * Every entry point that can fail for a reason an operator can mend returns enum rc and fills a struct io_error (which may
  * be NULL) with one line: what failed, why, and the remedy. Nothing here logs; the caller does.
- * One thread per object. Outputs are untouched on failure unless said otherwise.
+ * One thread per object, but for what says "any thread". Outputs are untouched on failure unless said otherwise.
  *
  * Order of a start:  io_signals_block -> io_helper_start (before the configuration is read, so that no secret is in its memory,
  * and before any thread; io_helper_stop when no account has a namespace) -> io_instance_lock -> io_loop_new, io_loop_signals -> io_outer_open -> io_tun_open ... per account
@@ -60,6 +60,16 @@ enum rc io_loop_signals(struct io_loop *loop,
                         struct io_error *ret_error) ADIT_MUST_USE;                   /* deliver them to hooks.signal */
 enum rc io_loop_run(struct io_loop *loop, struct io_error *ret_error) ADIT_MUST_USE; /* until io_loop_stop() */
 void io_loop_stop(struct io_loop *loop); /* deferred: the round ends first */
+
+/* ---- bell.c: wakes another thread's loop. */
+struct io_bell;
+enum rc io_bell_new(struct io_bell **ret, struct io_error *ret_error) ADIT_MUST_USE;
+void io_bell_free(struct io_bell *bell);
+int io_bell_fd(const struct io_bell *bell); /* for a watch on IO_READ */
+/* Any thread: what it wrote before, the thread that is woken sees after its io_bell_hush(). */
+void io_bell_ring(struct io_bell *bell);
+/* By the thread that was woken, before it looks for what it was woken for: takes all that rang until now. */
+void io_bell_hush(struct io_bell *bell);
 
 /* ---- outer.c: the sockets towards the Internet: raw 47, raw 50, UDP 500, UDP 4500, ICMP, per family, wildcard.
  * Received: a datagram to an address that is none of `endpoints` is ignored and counted. Sent: from exactly the source the
