@@ -159,24 +159,24 @@ static struct io_outer_want wanted_sockets(const struct config *c)
 static enum rc open_sockets(struct daemon *d, const struct config *next, struct io_error *e)
 {
     struct io_outer_want want = wanted_sockets(next);
-    if (d->outer) {
+    if (d->forward.outer) {
         struct io_outer_want before = wanted_sockets(d->config);
         want.gre |= before.gre;
         want.ipsec |= before.ipsec;
-        return io_outer_set(d->outer, &want, e);
+        return io_outer_set(d->forward.outer, &want, e);
     }
     struct io_outer_config config = {.want = want,
                                      .mark = next->outer.mark,
                                      .device = next->outer.device,
                                      .packet = next->outer.mode == CONFIG_OUTER_PACKET,
-                                     .pool = d->pool,
+                                     .pool = d->forward.pool,
                                      .packets = traffic_from_outside,
                                      .datagram = traffic_datagram,
                                      .ctx = d};
-    enum rc rc = io_outer_open(d->loop, &config, &d->outer, e);
-    if (rc == RC_OK && io_outer_trouble(d->outer))
+    enum rc rc = io_outer_open(d->loop, &config, &d->forward.outer, e);
+    if (rc == RC_OK && io_outer_trouble(d->forward.outer))
         LOG(&d->log, io_clock_now(), LOG_LEVEL_ERROR, "daemon.outer_mode",
-            LOG_STR("reason", io_outer_trouble(d->outer)), LOG_STR("mode", "raw"));
+            LOG_STR("reason", io_outer_trouble(d->forward.outer)), LOG_STR("mode", "raw"));
     return rc;
 }
 
@@ -184,7 +184,7 @@ static void close_sockets(struct daemon *d, const struct config *now)
 {
     struct io_outer_want want = wanted_sockets(now);
     struct io_error e;
-    if (io_outer_set(d->outer, &want, &e) != RC_OK)
+    if (io_outer_set(d->forward.outer, &want, &e) != RC_OK)
         LOG(&d->log, io_clock_now(), LOG_LEVEL_ERROR, "daemon.sockets_failed", LOG_STR("reason", e.text));
 }
 

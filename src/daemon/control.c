@@ -29,7 +29,7 @@ static json_t *socket_counts(const struct daemon *d)
 {
     json_t *o = json_object();
     for (unsigned c = 0; c < IO_OUTER_COUNT_END; c++)
-        json_object_set_new(o, io_outer_count_name(c), json_integer((json_int_t)io_outer_count(d->outer, c)));
+        json_object_set_new(o, io_outer_count_name(c), json_integer((json_int_t)io_outer_count(d->forward.outer, c)));
     return o;
 }
 

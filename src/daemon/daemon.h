@@ -4,7 +4,8 @@
  *   start.c     what is built in which order, and taken down again
  *   apply.c     a configuration, or the difference between two, becomes commands to the cores
  *   inside.c    an account's TUN: addresses, routes, MTU; rebuilt when its namespace comes back
- *   traffic.c   packets between sockets, TUNs and dp; datagrams and actions between sockets, ike and dp
+ *   traffic.c   datagrams and actions between sockets, ike and dp
+ *   forward.c   packets between sockets, TUNs and dp
  *   control.c   requests of aditctl
  *   report.c    the JSON they are answered with
  *   handles.c   numbers and names of tunnels and accounts
@@ -16,10 +17,9 @@
 #include "adit/dp.h"
 #include "adit/ike.h"
 #include "adit/io.h"
+#include "forward.h"
 #include "handles.h"
 
-#define POOL_SMALL 4096
-#define POOL_LARGE 64
 #define WARNINGS_MAX 16
 #define INSIDE_RETRY (2 * NS_PER_S)          /* a TUN that cannot be opened is tried again */
 #define RETIRED_MAX 1024                     /* beyond that they go at once */
@@ -46,8 +46,7 @@ struct daemon {
     struct ike *ike;
     struct acts acts;
     struct dp *dp;
-    struct dp_worker *worker;
-    struct pkt_pool *pool;
+    struct forward forward;
     bool unpublished;                    /* dp tables changed since dp_publish() */
     struct retired retired[RETIRED_MAX]; /* a ring, oldest first */
     size_t retired_first, n_retired;
@@ -56,7 +55,6 @@ struct daemon {
     struct io_watch helper_watch;
     int lock_fd;
     struct io_loop *loop;
-    struct io_outer *outer;
     uint64_t inside_at; /* when an account's TUN is to be looked at next */
     struct io_control *control;
 
@@ -92,11 +90,10 @@ void inside_close(struct daemon *d, uint32_t account);
 void inside_sync(struct daemon *d, uint32_t account); /* addresses, routes and MTU as configuration and SAs want them */
 uint64_t inside_tick(struct daemon *d, uint64_t now); /* opens what could not be opened; next deadline */
 struct io_tun *inside_tun(const struct daemon *d, uint32_t account); /* NULL: not there now */
-void inside_lost(struct daemon *d, uint32_t account);                /* its device is gone */
+void inside_lost(void *daemon, uint32_t account);                    /* its device is gone */
 
 /* traffic.c */
 void traffic_from_outside(void *daemon, struct pkt **v, size_t n);
-void traffic_from_inside(struct daemon *d, struct pkt **v, size_t n);
 void traffic_datagram(void *daemon, const struct path *path, struct span datagram);
 void traffic_publish(struct daemon *d);              /* dp tables become visible, if they changed */
 void traffic_execute(struct daemon *d);              /* d->acts, in their order, until none is left */

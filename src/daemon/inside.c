@@ -15,7 +15,6 @@ struct inside {
     struct daemon *daemon;
     uint32_t account;
     struct io_tun *tun; /* NULL: not there now */
-    struct io_watch watch;
     uint64_t look_at; /* can it be opened now; does its namespace still exist */
     bool complained;  /* one line per outage */
     uint32_t mtu;
@@ -197,7 +196,7 @@ static void close_tun(struct inside *in)
 {
     if (!in->tun)
         return;
-    io_loop_unwatch(&in->watch);
+    forward_tun_remove(&in->daemon->forward, in->account);
     io_tun_close(in->tun);
     in->tun = NULL;
     in->daemon->handles.accounts[in->account].open = false;
@@ -235,19 +234,6 @@ void inside_sync(struct daemon *d, uint32_t account)
 
 /* ---- the device */
 
-static void tun_ready(void *ctx, unsigned events)
-{
-    struct inside *in = ctx;
-    struct pkt *v[PKT_BATCH];
-    size_t n = 0;
-    (void)events;
-    enum rc rc = io_tun_read(in->tun, 0, in->daemon->pool, v, PKT_BATCH, &n);
-    if (n)
-        traffic_from_inside(in->daemon, v, n);
-    if (rc == RC_ABSENT)
-        inside_lost(in->daemon, in->account);
-}
-
 /* dp may put packets together that every TUN's kernel takes: TCP where there are offloads at all, UDP from Linux 6.2 on. */
 static void agree_on_super_packets(struct daemon *d)
 {
@@ -273,8 +259,7 @@ static enum rc open_tun(struct inside *in, struct io_error *e)
     if (rc != RC_OK)
         return rc;
     agree_on_super_packets(d);
-    in->watch = (struct io_watch){.fd = io_tun_fd(in->tun, 0), .events = IO_READ, .ready = tun_ready, .ctx = in};
-    rc = io_loop_watch(d->loop, &in->watch, e);
+    rc = forward_tun_add(&d->forward, in->account, in->tun, e);
     if (rc != RC_OK)
         close_tun(in);
     else
@@ -321,8 +306,9 @@ enum rc inside_open(struct daemon *d, uint32_t account, struct io_error *e)
     return RC_OK;
 }
 
-void inside_lost(struct daemon *d, uint32_t account)
+void inside_lost(void *daemon, uint32_t account)
 {
+    struct daemon *d = daemon;
     struct inside *in = d->handles.accounts[account].inside;
     if (!in || !in->tun)
         return;

@@ -106,11 +106,10 @@ static enum rc cores_new(struct daemon *d, struct io_error *e)
                            .max_tunnels = MAX_TUNNELS,
                            .max_sas = c->ike.max_sas,
                            .max_routes = MAX_ROUTES};
-    enum rc rc = pkt_pool_new(POOL_SMALL, POOL_LARGE, &d->pool);
+    const struct forward_hooks hooks = {.lost = inside_lost, .ctx = d};
+    enum rc rc = dp_new(&dp, &d->dp);
     if (rc == RC_OK)
-        rc = dp_new(&dp, &d->dp);
-    if (rc == RC_OK)
-        rc = dp_worker_new(d->dp, 0, NULL, &d->worker);
+        rc = forward_open(&d->forward, d->dp, 0, NULL, d->loop, &hooks);
     if (rc == RC_OK)
         rc = ike_new(&ike, &d->ike);
     if (rc != RC_OK)
@@ -198,11 +197,11 @@ enum rc daemon_start(struct daemon *d, struct io_error *e)
     if (rc == RC_OK)
         rc = io_instance_lock(&d->lock_fd, e);
     if (rc == RC_OK)
-        rc = cores_new(d, e);
-    if (rc == RC_OK)
         rc = io_loop_new(&hooks, &d->loop, e);
     if (rc == RC_OK)
         rc = io_loop_signals(d->loop, e);
+    if (rc == RC_OK)
+        rc = cores_new(d, e);
     if (rc == RC_OK)
         rc = helper_needed(d, e);
     if (rc == RC_OK && (rc = apply_config(d, d->next, &rows, e)) == RC_OK)
@@ -232,15 +231,13 @@ void daemon_free(struct daemon *d)
     for (uint32_t i = 0; i < d->handles.n_accounts; i++)
         inside_close(d, i);
     io_control_close(d->control);
-    io_outer_close(d->outer);
+    forward_close(&d->forward);
     io_loop_unwatch(&d->helper_watch);
     io_loop_free(d->loop);
     if (d->ike)
         acts_clear(d->ike, &d->acts);
     ike_free(d->ike);
-    dp_worker_free(d->worker);
     dp_free(d->dp);
-    pkt_pool_free(d->pool);
     crypto_free(d->crypto);
     io_entropy_free(d->entropy);
     io_logsink_free(d->sink);

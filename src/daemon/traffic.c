@@ -1,62 +1,10 @@
-/* Packets between sockets, TUNs and dp; datagrams and actions between sockets, ike and dp. Executes, decides nothing. */
+/* Datagrams and actions between sockets, ike and dp. Executes, decides nothing. */
 #include "daemon.h"
-
-#define RESULTS_MAX (64 * PKT_BATCH) /* what dp may make of one batch */
-
-static void write_inside(struct daemon *d, struct pkt *const *v, size_t n)
-{
-    uint32_t account = v[0]->account;
-    struct io_tun *tun = inside_tun(d, account);
-    size_t dropped = n;
-    if (tun && io_tun_write(tun, 0, v, n, &dropped) == RC_ABSENT)
-        inside_lost(d, account);
-    if (dropped)
-        dp_count_send_drop(d->worker, (uint32_t)dropped);
-}
-
-/* Sends what goes outside in one call, and what goes inside in runs of one account; every buffer returns to the pool. */
-static void dispatch(struct daemon *d, const struct pkt_list *results)
-{
-    struct pkt *outside[RESULTS_MAX];
-    size_t n_outside = 0, run = 0;
-    for (size_t i = 0; i < results->n; i++) {
-        const struct pkt *p = results->v[i];
-        bool inside = p->verdict == PKT_TO_TUN;
-        if (run && (!inside || p->account != results->v[i - 1]->account)) {
-            write_inside(d, results->v + i - run, run);
-            run = 0;
-        }
-        if (inside)
-            run++;
-        else if (p->verdict != PKT_DROP)
-            outside[n_outside++] = results->v[i];
-    }
-    if (run)
-        write_inside(d, results->v + results->n - run, run);
-    if (n_outside) {
-        size_t refused = io_outer_send(d->outer, outside, n_outside);
-        if (refused)
-            dp_count_send_drop(d->worker, (uint32_t)refused);
-    }
-    for (size_t i = 0; i < results->n; i++)
-        pkt_put(d->pool, results->v[i]);
-}
 
 void traffic_from_outside(void *daemon, struct pkt **v, size_t n)
 {
     struct daemon *d = daemon;
-    struct pkt *results[RESULTS_MAX];
-    struct pkt_list list = {.v = results, .cap = RESULTS_MAX};
-    dp_from_net(d->worker, io_clock_now(), v, n, d->pool, &list);
-    dispatch(d, &list);
-}
-
-void traffic_from_inside(struct daemon *d, struct pkt **v, size_t n)
-{
-    struct pkt *results[RESULTS_MAX];
-    struct pkt_list list = {.v = results, .cap = RESULTS_MAX};
-    dp_from_tun(d->worker, io_clock_now(), v, n, d->pool, &list);
-    dispatch(d, &list);
+    forward_from_outside(&d->forward, v, n);
 }
 
 void traffic_datagram(void *daemon, const struct path *path, struct span datagram)
@@ -163,7 +111,7 @@ static void execute_one(struct daemon *d, const struct act *a)
 {
     switch (a->type) {
     case ACT_SEND: /* any Child SA it tells of came up before it, and is published */
-        io_outer_send_datagram(d->outer, &a->path, a->marker, buf_span(&a->datagram));
+        io_outer_send_datagram(d->forward.outer, &a->path, a->marker, buf_span(&a->datagram));
         break;
     case ACT_CHILD_UP: child_up(d, a->child); break;
     case ACT_CHILD_DOWN: child_down(d, a); break;
@@ -197,7 +145,7 @@ void traffic_events(struct daemon *d, uint64_t now)
 {
     struct dp_event events[32];
     size_t n;
-    while ((n = dp_events(d->worker, events, ARRAY_LEN(events)))) {
+    while ((n = dp_events(d->forward.worker, events, ARRAY_LEN(events)))) {
         for (size_t i = 0; i < n; i++) {
             struct ike_cmd cmd = {.spi_in = events[i].spi_in};
             switch (events[i].type) {
