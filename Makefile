@@ -111,6 +111,9 @@ $(SUITES): $$(call objs,tests/*/$$(@F).c) $(HELP_OBJS) $(BUILD)/libadit.a
 # One looks at what happens without memory.
 $(BUILD)/tests/test_dp_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 
+# The rings between the daemon's threads.
+$(BUILD)/tests/test_daemon_handoff: $(call objs,src/daemon/handoff.c)
+
 # Those of io use the sockets of a network namespace of their own; without the right to make one they are skipped.
 $(IO_SUITES): $(BUILD)/tests/%: $(BUILD)/obj/tests/io/%.o $(call objs,tests/io/lib/*.c src/io/*.c) $(BUILD)/libadit.a
 	@mkdir -p $(@D)

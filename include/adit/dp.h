@@ -24,7 +24,7 @@ struct dp_config {
     uint32_t sender_id;    /* 24 bit, RFC 6054: high bits of every GCM IV */
     uint32_t max_tunnels, max_sas, max_routes;
     uint8_t coalesce; /* DP_COALESCE_*: what every TUN takes as super-packets; see dp_coalesce() */
-    unsigned workers; /* threads, numbered from 0, at most DP_WORKERS_MAX; 0, 1: one, which may be the control thread */
+    unsigned workers; /* threads, numbered from 0, at most DP_WORKERS_MAX; 0: one, which is the control thread */
 };
 enum { DP_COALESCE_TCP = 1, DP_COALESCE_UDP = 2 };
 #define DP_WORKERS_MAX 64
@@ -54,7 +54,7 @@ enum rc dp_publish(struct dp *dp) ADIT_MUST_USE;
  * no inner packet may go to them. */
 enum rc dp_endpoints_set(struct dp *dp, const struct addr *endpoints, size_t n) ADIT_MUST_USE;
 
-/* With several workers, what was taken away may still be in the hands of one. Once every worker has been between two batches since
+/* Where workers are threads, what was taken away may still be in the hands of one. Once every worker has been between two batches since
  * the call of dp_garbage_take(), it may be freed; before the next tunnel gets a removed one's handle, it must be. NULL: nothing. */
 struct dp_garbage;
 struct dp_garbage *dp_garbage_take(struct dp *dp);
@@ -119,7 +119,8 @@ bool dp_events_pending(
     X(FRAGMENT, "fragment")                                                                                     \
     X(OFFLOAD, "offload") /* malformed super-packet */                                                          \
     X(POOL, "pool")       /* no buffer left */                                                                  \
-    X(SEND, "send")       /* the kernel refused; counted by io through dp_count_send_drop() */                  \
+    X(SEND, "send")       /* the kernel refused; counted by dp_count_drop(), as the next one */                 \
+    X(HANDOFF, "handoff") /* to the tunnel's worker: no room on the way, or not its tunnel any more */          \
     X(ICMP_UNMATCHED, "icmp_unmatched")                                                                         \
     X(ICMP_DONE, "icmp_done") /* used; nothing to forward */                                                    \
     X(KEEPALIVE, "keepalive") /* GRE keepalive answered or refused */
@@ -155,7 +156,7 @@ struct dp_sa_info {
 bool dp_sa_info(const struct dp *dp, uint32_t spi_in, struct dp_sa_info *ret);
 /* Everything together: all tunnels, and the drops that belong to none. A packet of GRE inside ESP is one of both tunnels. */
 void dp_total_info(const struct dp *dp, struct dp_counters *ret);
-void dp_count_send_drop(struct dp_worker *w, uint32_t n);
+void dp_count_drop(struct dp_worker *w, enum dp_reason reason, uint32_t n); /* after dp: SEND, HANDOFF */
 
 /* Inner MTU and MSS of an encapsulation (facts in RFC 4303, 2784; docs/limits.md): used by dp, tools and tests. */
 struct dp_overhead {

@@ -103,7 +103,7 @@ const char *io_outer_trouble(const struct io_outer *outer);
 enum rc io_outer_set(struct io_outer *outer, const struct io_outer_want *want,
                      struct io_error *ret_error) ADIT_MUST_USE;
 /* Packets with verdict PKT_TO_GRE, PKT_TO_ESP or PKT_TO_NATT, as pkt.outer says. They stay the caller's. Never blocks: returns
- * how many the kernel refused (for dp_count_send_drop()); other verdicts are refused too. */
+ * how many the kernel refused (for dp_count_drop()); other verdicts are refused too. */
 size_t io_outer_send(struct io_outer *outer, struct pkt *const *v, size_t n);
 /* An IKE datagram (act SEND). Refusals are counted, not retried: the peer retransmits, and so do we. */
 void io_outer_send_datagram(struct io_outer *outer, const struct path *path, bool marker, struct span datagram);

@@ -79,7 +79,8 @@ struct pkt_pool;
 enum rc pkt_pool_new(size_t n_small, size_t n_large, struct pkt_pool **ret) ADIT_MUST_USE;
 void pkt_pool_free(struct pkt_pool *pool);
 struct pkt *pkt_get(struct pkt_pool *pool, bool large); /* data at PKT_HEADROOM, len 0, fields zero; NULL when empty */
-void pkt_put(struct pkt_pool *pool, struct pkt *p);     /* with all that hangs on it by `more`; NULL is fine */
+/* With all that hangs on it by `more`; NULL is fine. A buffer of another pool, which another thread waits for, stays as it is. */
+void pkt_put(struct pkt_pool *pool, struct pkt *p);
 size_t pkt_pool_available(const struct pkt_pool *pool, bool large);
 
 /* A list of results in order of output. Owned arrays by the caller; full = the pusher must drop and count. */

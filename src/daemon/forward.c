@@ -27,14 +27,14 @@ static void write_inside(struct forward *f, struct pkt *const *v, size_t n)
     if (t && io_tun_write(t->tun, f->index, v, n, &dropped) == RC_ABSENT)
         f->hooks.lost(f->hooks.ctx, v[0]->account);
     if (dropped)
-        dp_count_send_drop(f->worker, (uint32_t)dropped);
+        dp_count_drop(f->worker, DP_REASON_SEND, (uint32_t)dropped);
 }
 
 static void write_outside(struct forward *f, struct pkt *const *v, size_t n)
 {
     size_t refused = f->outer ? io_outer_send(f->outer, v, n) : n;
     if (refused)
-        dp_count_send_drop(f->worker, (uint32_t)refused);
+        dp_count_drop(f->worker, DP_REASON_SEND, (uint32_t)refused);
 }
 
 /* Sends what goes outside in one call, and what goes inside in runs of one account; every buffer returns to the pool. */

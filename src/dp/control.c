@@ -175,7 +175,7 @@ static void view_replace(struct dp *dp, struct tunnel *t, uint32_t handle, struc
     struct tun *seen = handle < pub->n_tun ? pub->tun[handle] : NULL; /* by workers */
     if (t->view && t->view != seen)
         tun_free(dp, t->view);
-    if (!view && dp->config.workers > 1)
+    if (!view && dp->config.workers > 0)
         dp->live[handle].leaving = seen;
     t->view = view;
     dp->tunnels_dirty = true;

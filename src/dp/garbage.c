@@ -1,10 +1,11 @@
-/* What the control side took away and a worker may still hold until its batch ends. With one worker it goes at once. */
+/* What the control side took away and a worker may still hold until its batch ends. Where the control
+ * thread is the worker it goes at once. */
 #include "tables.h"
 
 void garbage_add(struct dp *dp, struct dp_garbage *g, garbage_free_fn *free)
 {
     *g = (struct dp_garbage){.free = free};
-    if (dp->config.workers < 2) {
+    if (dp->config.workers == 0) {
         free(dp, g);
         return;
     }

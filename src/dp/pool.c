@@ -15,6 +15,7 @@ struct stack {
 };
 struct pkt_pool {
     void *memory;
+    uintptr_t first, end; /* where its descriptors lie */
     struct stack small, large;
 };
 
@@ -44,6 +45,8 @@ enum rc pkt_pool_new(size_t n_small, size_t n_large, struct pkt_pool **ret)
     }
     pool->large.v = pool->small.v + n_small;
     uint8_t *descriptors = pool->memory, *bytes = descriptors + n * DESCRIPTOR;
+    pool->first = (uintptr_t)descriptors;
+    pool->end = (uintptr_t)bytes;
     fill(&pool->small, n_small, descriptors, bytes, SMALL_CAP);
     fill(&pool->large, n_large, descriptors + n_small * DESCRIPTOR, bytes + n_small * SMALL_CAP, LARGE_CAP);
     *ret = pool;
@@ -73,9 +76,10 @@ void pkt_put(struct pkt_pool *pool, struct pkt *p)
 {
     for (struct pkt *more; p; p = more) {
         struct stack *s = p->cap == LARGE_CAP ? &pool->large : &pool->small;
+        bool ours = (uintptr_t)p >= pool->first && (uintptr_t)p < pool->end;
         more = p->more;
         p->more = NULL;
-        if (s->n < s->cap) /* a packet that is put twice must not become a write beyond the stack */
+        if (ours && s->n < s->cap) /* a packet that is put twice must not become a write beyond the stack */
             s->v[s->n++] = p;
     }
 }

@@ -111,7 +111,7 @@ bool sa_is_exhausted(struct batch *b, struct sa *sa)
     return true;
 }
 
-void dp_count_send_drop(struct dp_worker *w, uint32_t n)
+void dp_count_drop(struct dp_worker *w, enum dp_reason reason, uint32_t n)
 {
-    ADD(w->total.drops[DP_REASON_SEND], n);
+    ADD(w->total.drops[reason], n);
 }

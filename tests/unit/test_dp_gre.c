@@ -150,7 +150,7 @@ static void counters(void **state)
     assert_int_equal(total.bytes_out, 50);
     assert_false(dp_tunnel_info(w->dp[EDGE], 63, &info));
     assert_false(dp_tunnel_info(w->dp[EDGE], 64, &info));
-    dp_count_send_drop(w->w[EDGE], 3);
+    dp_count_drop(w->w[EDGE], DP_REASON_SEND, 3);
     assert_int_equal(world_drops(w, EDGE, DP_REASON_SEND), 3);
     /* the next tunnel with that handle starts from zero; the total only grows */
     dp_tunnel_remove(w->dp[EDGE], GRE_TUNNEL);
