@@ -46,6 +46,13 @@ static enum dp_reason reason_of(enum rc rc)
     return rc == RC_RANGE ? DP_REASON_GRE_VERSION : rc == RC_SYNTAX ? DP_REASON_GRE_FLAGS : DP_REASON_SHORT;
 }
 
+/* The kernel that put the packet together has verified the checksum of each part, and leaves us the first one's. */
+static bool is_merged(const struct pkt *p, uint8_t header)
+{
+    struct ip_view ip;
+    return wire_ip_parse(p->data + header, p->len - header, &ip) == RC_OK && merged_is_open(p->data + header, &ip);
+}
+
 /* The header, against the tunnels of the endpoint pair. `esp`: the IPsec tunnel it came through, or TUNNEL_NONE: a tunnel takes nothing
  * that came another way. *tun: the right one if all is well, else the one to charge. */
 static enum dp_reason header_check(struct batch *b, const struct pkt *p, uint32_t esp, const struct tun **tun,
@@ -63,7 +70,7 @@ static enum dp_reason header_check(struct batch *b, const struct pkt *p, uint32_
     if (!t)
         return any ? DP_REASON_GRE_KEY : DP_REASON_GRE_PROTECT;
     *tun = t;
-    if (h->flags & GRE_CHECKSUM && wire_sum(p->data, p->len, 0) != 0xffff)
+    if (h->flags & GRE_CHECKSUM && wire_sum(p->data, p->len, 0) != 0xffff && !is_merged(p, h->len))
         return DP_REASON_GRE_CHECKSUM;
     return DP_REASON_NONE;
 }

@@ -128,6 +128,11 @@ static inline const struct tun *gre_next(const struct tables *t, const struct tu
     return next ? t->tun[next - 1] : NULL;
 }
 
+/* ---- merged.c: out of GRE from the network */
+bool merged_is_open(const uint8_t *p, const struct ip_view *ip); /* its TCP or UDP checksum is yet to be made */
+/* Make such a packet whole, or a super-packet; any other stays as it is. The reason if it cannot be. */
+enum dp_reason merged_settle(const struct batch *b, struct pkt *p, const struct ip_view *ip, uint16_t mtu);
+
 /* ---- esp_in.c, esp_out.c */
 void esp_in_begin(struct batch *b, struct pkt *p);
 void esp_in_finish(struct batch *b);

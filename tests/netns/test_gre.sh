@@ -32,6 +32,27 @@ test_tcp_both_ways() {
     done
 }
 
+# gro NANOSECONDS: so long the edge's device keeps what may be merged, as one with interrupts does; it looks into GRE.
+gro() { ip netns exec "$LAB_ID-edge" sh -c "echo $1 >/sys/class/net/eth0/gro_flush_timeout"; }
+
+test_tcp_that_the_kernel_has_merged_before_us() {
+    local options
+    gro 100000
+    for options in '' 'key 42 csum'; do
+        lab_aditd_conf gre="${options:+key: 42, checksum: true}"
+        # shellcheck disable=SC2086  # several words
+        lab_gre_tunnel $options
+        lab_capture merged edge eth0 "proto 47 and dst $LAB_EDGE and greater 3000"
+        at_least "Mbit/s $options" "$(lab_gre_exec 'timeout 20 iperf3 -J -c 10.0.0.2 -n 20M' | lab_mbits)" 20
+        lab_capture_end merged
+        at_least 'packets longer than the link takes' "$(lab_captured merged gre | wc -l)" 50
+        equal 'drops' "$(lab_ctl tunnels --json | jq -c '.tunnels[] | select(.name == "acme-gre") | .drops')" '{}'
+    done
+    gro 0
+    lab_gre_tunnel
+    lab_aditd_conf
+}
+
 test_outer_header_has_our_endpoint_ttl_64_and_no_options() {
     lab_capture outer edge eth0 "proto 47 and src $LAB_EDGE"
     lab_gre_ping 3 10.0.0.2
@@ -210,6 +231,7 @@ test_key_of_the_customer_without_ours_is_refused() {
 }
 
 tap_main setup test_pings_both_ways test_interface_addresses_answer_both_ways test_tcp_both_ways \
+    test_tcp_that_the_kernel_has_merged_before_us \
     test_outer_header_has_our_endpoint_ttl_64_and_no_options test_mss_is_clamped_to_1436_in_every_syn \
     test_largest_packet_passes_and_one_more_is_told_the_mtu test_larger_packets_without_df_arrive_in_fragments \
     test_bad_packets_are_dropped_and_counted_while_traffic_flows test_inner_packet_in_a_loop_is_dropped \

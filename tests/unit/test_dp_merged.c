@@ -1,0 +1,174 @@
+/* GRE that the kernel's GRO has put together before the socket gets it, and packets whose checksum was left to somebody else: the
+ * field holds the pseudo-header's sum. What goes into the TUN must be what its sender would have stood for. */
+#include "lib/super.h"
+
+enum { MTU = 1476, FULL = MTU - 40, TCP_FIELD = 36, UDP_FIELD = 26, GRE_C = 0x8000 };
+
+static struct super_spec tcp(uint8_t version, uint32_t payload)
+{
+    return (struct super_spec){version, IP_PROTO_TCP, ACK, 0, 0, 64, true, 7, 0, 1, payload, 5};
+}
+
+/* Into GRE as a socket gets it: no word about offloads. With GRE_C, a checksum that is some other packet's. */
+static struct pkt *arrive(struct world *w, const struct super_spec *s, bool whole, uint16_t flags)
+{
+    struct pkt *p = super_make(w, s, whole);
+    uint32_t header = flags & GRE_C ? 8 : 4;
+    world_done(w);
+    p->offload = (struct pkt_offload){0};
+    p->account = ACCOUNT_NONE;
+    p->from = PKT_FROM_GRE;
+    p->outer = world_outer(PEER, 4);
+    p->data -= header;
+    p->len += header;
+    if (flags & GRE_C)
+        store_be32(p->data + 4, 0xbeef0000);
+    store_be16(p->data, flags);
+    store_be16(p->data + 2, s->version == 4 ? 0x0800 : 0x86dd);
+    p = world_run_net(w, PEER, &p, 1);
+    assert_int_equal(w->n_out, 1);
+    return p;
+}
+
+/* One ordinary packet, right in every octet. */
+static void assert_finished(struct world *w, struct super_spec s, const struct pkt *p)
+{
+    assert_int_equal(p->verdict, PKT_TO_TUN);
+    assert_int_equal(p->offload.gso, PKT_GSO_NONE);
+    assert_false(p->offload.needs_csum);
+    s.size = (uint16_t)s.payload;
+    super_check_segment(&s, 0, span_of(p->data, p->len));
+    assert_int_equal(world_drops(w, PEER, DP_REASON_OFFLOAD), 0);
+}
+
+/* A super-packet that, cut at the size it names, gives segments of that size with all their checksums right. */
+static void assert_cut(struct world *w, struct super_spec s, struct pkt *p, uint16_t size)
+{
+    assert_int_equal(p->verdict, PKT_TO_TUN);
+    assert_int_equal(p->offload.gso, s.version == 4 ? PKT_GSO_TCP4 : PKT_GSO_TCP6);
+    assert_int_equal(p->offload.gso_size, size);
+    struct pkt *again = world_packet(w, span_of(p->data, p->len), PKT_FROM_TUN);
+    again->offload = p->offload;
+    world_done(w);
+    world_run_tun(w, EDGE, &again, 1);
+    s.size = size;
+    assert_int_equal(w->n_out, (s.payload + size - 1) / size);
+    for (size_t k = 0; k < w->n_out; k++)
+        super_check_segment(&s, k, span_of(w->out[k]->data + 4, w->out[k]->len - 4));
+}
+
+static void small_ones_are_finished(void **state)
+{
+    struct world *w = *state;
+    static const uint16_t flags[] = {0, GRE_C};
+    for (size_t f = 0; f < ARRAY_LEN(flags); f++)
+        for (uint8_t version = 4; version <= 6; version += 2) {
+            struct super_spec s = tcp(version, 1000);
+            assert_finished(w, s, arrive(w, &s, false, flags[f]));
+            s.payload = 0;
+            assert_finished(w, s, arrive(w, &s, false, flags[f]));
+            s.proto = IP_PROTO_UDP;
+            s.payload = 1401; /* one datagram, longer than what is cut */
+            assert_finished(w, s, arrive(w, &s, false, flags[f]));
+        }
+}
+
+static void large_ones_become_super_packets(void **state)
+{
+    struct world *w = *state;
+    dp_coalesce(w->dp[PEER], DP_COALESCE_TCP);
+    for (uint8_t version = 4; version <= 6; version += 2) {
+        uint16_t header = version == 4 ? 40 : 60, full = MTU - header, any = 1280 - header;
+        for (uint32_t n = 1; n <= 44; n++) {
+            struct super_spec s = tcp(version, n * full);
+            struct pkt *p = arrive(w, &s, false, n % 2 ? GRE_C : 0);
+            if (n == 1)
+                assert_finished(w, s, p);
+            else
+                assert_cut(w, s, p, full);
+            s.payload -= n; /* a last one that is shorter, or none that was full */
+            assert_cut(w, s, arrive(w, &s, false, n % 2 ? GRE_C : 0), any);
+        }
+        struct super_spec s = tcp(version, 20000);
+        s.options = 12;
+        assert_cut(w, s, arrive(w, &s, false, 0), any - 12);
+    }
+}
+
+static void what_cannot_be_cut_is_dropped(void **state)
+{
+    struct world *w = *state;
+    struct super_spec s = tcp(4, 2 * FULL);
+    struct pkt *p = arrive(w, &s, false, 0); /* for a TUN without super-packets */
+    assert_dropped(w, PEER, p, DP_REASON_OFFLOAD);
+    dp_coalesce(w->dp[PEER], DP_COALESCE_TCP | DP_COALESCE_UDP);
+    s.flags = SYN;
+    p = arrive(w, &s, false, 0);
+    assert_dropped(w, PEER, p, DP_REASON_OFFLOAD);
+    s.flags = ACK;
+    s.proto = IP_PROTO_UDP;
+    p = arrive(w, &s, false, 0);
+    assert_dropped(w, PEER, p, DP_REASON_OFFLOAD);
+    assert_int_equal(world_drops(w, PEER, DP_REASON_OFFLOAD), 3);
+}
+
+/* A header length that lies, in a packet of every length around what is cut. */
+static void lies_in_the_header(void **state)
+{
+    struct world *w = *state;
+    dp_coalesce(w->dp[PEER], DP_COALESCE_TCP);
+    for (uint8_t version = 4; version <= 6; version += 2)
+        for (uint32_t payload = 1200; payload < 1300; payload++)
+            for (unsigned offset = 0; offset < 16; offset++) {
+                struct super_spec s = tcp(version, payload);
+                struct pkt *p = super_make(w, &s, false);
+                p->data[(version == 4 ? 20 : 40) + 12] = (uint8_t)(offset << 4);
+                struct span packet = super_flat(p);
+                pkt_put(w->pool, p);
+                uint8_t gre[1500] = {0, 0, version == 4 ? 0x08 : 0x86, version == 4 ? 0x00 : 0xdd};
+                memcpy(gre + 4, packet.p, packet.n);
+                struct pkt_outer o = world_outer(PEER, 4);
+                p = world_net(w, PEER, &o, PKT_FROM_GRE, span_of(gre, 4 + packet.n));
+                bool long_one = packet.n > 1280;
+                assert_int_equal(p->verdict, long_one && offset < 5 ? PKT_DROP : PKT_TO_TUN);
+                assert_true(!p->offload.gso || p->offload.gso_size + p->offload.hdr_len <= 1280);
+                free((void *)packet.p);
+            }
+}
+
+/* Damage is not mended: any other wrong checksum is the account's to see. */
+static void wrong_checksums_stay(void **state)
+{
+    struct world *w = *state;
+    struct super_spec s = tcp(4, 700);
+    struct pkt *p = super_make(w, &s, true);
+    p->data[100] ^= 1;
+    uint16_t field = be16(p->data + TCP_FIELD);
+    struct span packet = super_flat(p);
+    pkt_put(w->pool, p);
+    struct pkt_outer o = world_outer(PEER, 4);
+    p = world_net(w, PEER, &o, PKT_FROM_GRE, gre_packet(0, 0x0800, 0, 0, packet));
+    assert_int_equal(p->verdict, PKT_TO_TUN);
+    assert_span_equal(span_of(p->data, p->len), packet);
+    assert_int_equal(be16(p->data + TCP_FIELD), field);
+    free((void *)packet.p);
+    s.proto = IP_PROTO_UDP; /* no checksum is no open one */
+    p = super_make(w, &s, true);
+    store_be16(p->data + UDP_FIELD, 0);
+    packet = super_flat(p);
+    pkt_put(w->pool, p);
+    p = world_net(w, PEER, &o, PKT_FROM_GRE, gre_packet(0, 0x0800, 0, 0, packet));
+    assert_span_equal(span_of(p->data, p->len), packet);
+    free((void *)packet.p);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, world_open, world_close)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(small_ones_are_finished),       T(large_ones_become_super_packets),
+        T(what_cannot_be_cut_is_dropped), T(lies_in_the_header),
+        T(wrong_checksums_stay),
+    };
+    return cmocka_run_group_tests_name("dp_merged", tests, NULL, NULL);
+}
