@@ -37,14 +37,13 @@ static struct addr icmp_source(const struct batch *b, const struct tun *tun, uin
     return any->family || family == 6 ? *any : addr_of(4, dummy4);
 }
 
-static void answer_too_big(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct tun *tun,
-                           uint16_t mtu)
+void way_too_big(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct tun *tun, uint16_t mtu)
 {
     struct live *live = &b->w->dp->live[tun->handle];
     struct addr src = icmp_source(b, tun, ip->version);
     struct pkt *answer = NULL;
     bool own = tun->owner == b->w->index; /* as always, unless the MTU has become less meanwhile */
-    if (own && src.family && wire_icmp_may_answer(p->data, ip) &&
+    if (own && mtu != 0 && src.family && wire_icmp_may_answer(p->data, ip) &&
         bucket_allows(&live->icmp, ICMP_RATE, ICMP_RATE, b->now))
         answer = pkt_get(b->pool, false);
     if (answer) {
@@ -96,23 +95,26 @@ static void fragment(struct batch *b, struct pkt *p, const struct ip_view *ip, c
     }
 }
 
-void way_fit(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct way *way)
+struct limits way_limits(const struct batch *b, const struct way *way)
 {
     const struct tun *outer = way->sa ? b->t->tun[way->tun->esp] : way->tun; /* whose path it takes */
     struct live *live = &b->w->dp->live[outer->handle];
     if (UNLIKELY(b->now >= READ(live->path_mtu_until)))
         pmtu_forget(live, outer);
-    const struct limits limits = limits_now(b, way->tun, way->sa ? &way->sa->out : NULL);
+    return limits_now(b, way->tun, way->sa ? &way->sa->out : NULL);
+}
+
+void way_fit(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct way *way)
+{
+    const struct limits limits = way_limits(b, way);
     mss_clamp(p, ip, &limits);
 
     if (LIKELY(ip->len <= limits.mtu))
         add(b, p, ip, way);
-    else if (limits.mtu == 0)
-        refuse(b, p, way->tun, DP_REASON_TOO_BIG);
-    else if (ip->version == 6 && ip->len <= IP6_MIN_MTU)
+    else if (ip->version == 6 && ip->len <= IP6_MIN_MTU && limits.mtu != 0)
         add(b, p, ip, way)->df = false;
-    else if (ip->df)
-        answer_too_big(b, p, ip, way->tun, limits.mtu);
+    else if (ip->df || limits.mtu == 0)
+        way_too_big(b, p, ip, way->tun, limits.mtu);
     else
         fragment(b, p, ip, way, limits.mtu);
 }

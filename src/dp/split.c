@@ -110,13 +110,6 @@ static void cut_segment(const struct cut *c, struct pkt *s, uint32_t at, uint32_
         fix_udp(c, l4, s->len - c->ip->payload, sum);
 }
 
-/* No segment would pass: then it is said once. */
-static bool is_too_big(const struct batch *b, const struct in *in, const struct way *way, uint32_t len)
-{
-    const struct limits l = limits_now(b, way->tun, way->sa ? &way->sa->out : NULL);
-    return len > l.mtu && in->ip.df && !(in->ip.version == 6 && len <= IP6_MIN_MTU);
-}
-
 uint32_t super_piece(const struct in *in)
 {
     uint32_t headers = headers_of(in->p, &in->ip), payload = in->ip.len - headers;
@@ -129,8 +122,10 @@ void super_split(struct batch *b, const struct in *in, const struct way *way)
     struct ip_view ip = in->ip;
     uint32_t size = in->p->offload.gso_size, payload = ip.len - c.headers;
     uint16_t k = 0;
-    if (UNLIKELY(is_too_big(b, in, way, super_piece(in)))) {
-        way_fit(b, in->p, &ip, way);
+    const struct limits limits = way_limits(b, way);
+    uint32_t piece = super_piece(in);
+    if (UNLIKELY(piece > limits.mtu && ip.df && !(ip.version == 6 && piece <= IP6_MIN_MTU))) {
+        way_too_big(b, in->p, &ip, way->tun, limits.mtu); /* no segment would pass: said once */
         return;
     }
     for (uint32_t at = 0; at < payload; at += size, k++) {

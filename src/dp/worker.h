@@ -156,6 +156,10 @@ enum dp_reason way_choose(struct batch *b, const struct in *in, struct way *ret)
 /* ---- fit.c */
 /* Make the packet fit its way and hand it on by out_add(), in one piece or several; or refuse it, with an ICMP answer. */
 void way_fit(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct way *way);
+struct limits way_limits(const struct batch *b,
+                         const struct way *way); /* now: a path MTU whose time is over is forgotten */
+/* Drop it, with an ICMP answer that names `mtu` (0: nothing would fit, no answer) unless there may be none. */
+void way_too_big(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct tun *tun, uint16_t mtu);
 
 /* ---- split.c: super-packets from a TUN */
 bool super_is_sound(const struct pkt *p, const struct ip_view *ip);

@@ -1,7 +1,6 @@
 /* The path MTU from outer ICMP (RFC 1191, RFC 8201, RFC 4301 8.2, RFC 4443): believed only when it quotes a packet of ours, only to lower,
  * never below the floor, and for ten minutes. */
-#include "lib/inet.h"
-#include "lib/world.h"
+#include "lib/super.h"
 
 #define EDGE4 "198.51.100.2"
 #define EDGE6 "2001:db8:5::2"
@@ -232,6 +231,29 @@ static void forgotten_after_ten_minutes(void **state)
     assert_int_equal(mtu_of(w, GRE_TUNNEL), 1476);
 }
 
+/* A super-packet is the first to go once the time is over: by then its segments fit again. */
+static void forgotten_by_a_super_packet(void **state)
+{
+    struct world *w = *state;
+    struct super_spec s = {4, IP_PROTO_TCP, ACK, 0, 0, 64, true, 7, 1000, 1, 1300, 5};
+    give_gre(w, GRE_PLAIN, 576);
+    for (int i = 0; i < 2; i++) {
+        struct pkt *p = super_make(w, &s, false);
+        world_done(w);
+        p = world_run_tun(w, EDGE, &p, 1);
+        assert_int_equal(w->n_out, 2);
+        if (i == 0) {
+            assert_dropped(w, EDGE, w->out[1], DP_REASON_TOO_BIG);
+            w->now += 600 * NS_PER_S;
+            continue;
+        }
+        for (size_t k = 0; k < 2; k++) {
+            assert_int_equal(w->out[k]->verdict, PKT_TO_GRE);
+            super_check_segment(&s, k, span_of(w->out[k]->data + 4, w->out[k]->len - 4));
+        }
+    }
+}
+
 static void another_path_starts_anew(void **state)
 {
     struct world *w = *state;
@@ -370,6 +392,7 @@ int main(void)
         T(gre_keys_are_told_apart),
         T(gre_over_ipv6),
         T(forgotten_after_ten_minutes),
+        T(forgotten_by_a_super_packet),
         T(another_path_starts_anew),
         T(esp_by_spi),
         T(esp_peer_that_moved),
