@@ -172,10 +172,36 @@ static void gre_keys_are_told_apart(void **state)
     assert_true(give_gre(w, "20000800 00000008", 1300));
     assert_int_equal(mtu_of(w, GRE_TUNNEL), 1472);
     assert_int_equal(mtu_of(w, 5), 1272);
-    /* with a checksum in front the key is not among the eight octets that RFC 792 quotes: it may be either */
-    assert_true(give_gre(w, "a0000800 12340000", 1200));
-    assert_int_equal(mtu_of(w, GRE_TUNNEL), 1172);
-    assert_int_equal(mtu_of(w, 5), 1172);
+    /* flags that we never send, so that the key is out of sight: no way around it */
+    static const char *const forged[] = {
+        "a0000800 12340000", "a0000800 12340000 00000008", "20010800 00000008",          "60000800 00000008",
+        "30000800 00000008", "20000000 00000008",          "00000800 00000008 00000008", "10000800 00000008"};
+    for (size_t i = 0; i < ARRAY_LEN(forged); i++)
+        assert_false(give_gre(w, forged[i], 1200));
+    assert_int_equal(mtu_of(w, GRE_TUNNEL), 1472);
+    assert_int_equal(mtu_of(w, 5), 1272);
+}
+
+/* With a checksum in front the key is not among the eight octets that RFC 792 quotes: it may be either. */
+static void gre_keys_out_of_sight(void **state)
+{
+    struct world *w = *state;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct tunnel_policy t = world_gre(EDGE);
+        t.tunnel = i ? 5 : GRE_TUNNEL;
+        t.has_key = t.checksum = true;
+        t.key = 7 + i;
+        OK(dp_tunnel_set(w->dp[EDGE], &t));
+    }
+    OK(dp_publish(w->dp[EDGE]));
+    assert_false(give_gre(w, "20000800 00000008", 1200));
+    assert_false(give_gre(w, "a0000800 12340000 00000009", 1200));
+    assert_true(give_gre(w, "a0000800 12340000 00000008", 1300));
+    assert_int_equal(mtu_of(w, GRE_TUNNEL), 1468);
+    assert_int_equal(mtu_of(w, 5), 1268);
+    assert_true(give_gre(w, "a00086dd 12340000", 1200));
+    assert_int_equal(mtu_of(w, GRE_TUNNEL), 1168);
+    assert_int_equal(mtu_of(w, 5), 1168);
 }
 
 static void gre_over_ipv6(void **state)
@@ -390,6 +416,7 @@ int main(void)
         T(never_below_the_floor),
         T(unmatched),
         T(gre_keys_are_told_apart),
+        T(gre_keys_out_of_sight),
         T(gre_over_ipv6),
         T(forgotten_after_ten_minutes),
         T(forgotten_by_a_super_packet),
