@@ -1,11 +1,12 @@
 /* Which way an inner packet goes: longest prefix, lowest priority, weights among equals by flow, and for IPsec the SA. */
 #include "worker.h"
 
-/* All packets of a flow get one number; all fragments of a packet too, hence no ports where there are fragments. */
+/* All packets of a flow get one number; all fragments of a packet too, hence no ports where there are fragments, nor the protocol:
+ * IPv6's later ones name a header that the first one has passed (RFC 8200 4.5). */
 static uint32_t flow_hash(const struct batch *b, const uint8_t *p, const struct ip_view *ip)
 {
     enum { SCTP = 132 };
-    uint64_t ports = ip->proto;
+    uint64_t ports = ip->fragment ? 0 : ip->proto;
     bool has_ports = ip->proto == IP_PROTO_TCP || ip->proto == IP_PROTO_UDP || ip->proto == SCTP;
     if (has_ports && !ip->fragment && ip->len >= ip->payload + 4u)
         ports |= (uint64_t)load_be32(p + ip->payload) << 8;
