@@ -7,6 +7,7 @@
 
 #include "lib/bare.h"
 #include "lib/fatal.h"
+#include "lib/keys.h"
 #include "lib/looped.h"
 #include "lib/lookup.h"
 #include "lib/report.h"
@@ -112,45 +113,63 @@ static void core(void)
 
 /* ---- scale ------------------------------------------------------------------------------------ */
 
+/* Beside the datapath with so many SAs the cipher alone with as many keys: what of the cost is that of keys nobody has used lately. */
+static const uint32_t counts[] = {1, 1000, 100000};
+enum { COUNTS = ARRAY_LEN(counts), MOST = COUNTS - 1 };
+
+static void scale_row(const char *what, const char *of, uint32_t size, uint32_t count, const struct subject *s,
+                      const struct subject *one)
+{
+    char name[64];
+    printf("  %5" PRIu32 " B, %6" PRIu32 " %s:", size, count, of);
+    for (int way = 0; way < 2; way++) {
+        const struct series *x = &s->series[way];
+        printf("  %s %7.1f ns (%.2f x)", way ? "in" : "out", x->median, x->median / one->series[way].median);
+        snprintf(name, sizeof name, "%s_%s_gcm256_%" PRIu32 "_%s_%" PRIu32, what, way ? "in" : "out", size, of, count);
+        report_number(report, "scale", name, "ns", x->median);
+        report_samples(report, "scale", name, "samples", x->sample, scale_plan.rounds);
+    }
+    printf("\n");
+}
+
+static void scale_size(struct looped **l, struct keys **k, uint32_t size)
+{
+    struct subject sas[2 * COUNTS] = {0}, *keys = sas + COUNTS;
+    for (size_t i = 0; i < COUNTS; i++) {
+        looped_resize(l[i], size, CORE_BATCH);
+        sas[i] = (struct subject){.pass = looped_pass, .ctx = l[i]};
+        keys_resize(k[i], size, CORE_BATCH);
+        keys[i] = (struct subject){.pass = keys_pass, .ctx = k[i]};
+    }
+    measure(&scale_plan, sas, ARRAY_LEN(sas));
+    for (size_t i = 0; i < COUNTS; i++)
+        scale_row("esp", "sas", size, counts[i], &sas[i], &sas[0]);
+    for (size_t i = 0; i < COUNTS; i++)
+        scale_row("cipher", "keys", size, counts[i], &keys[i], &keys[0]);
+}
+
 static void scale(void)
 {
-    enum { COUNTS = 3, SIZES = 2 };
-    static const uint32_t count[COUNTS] = {1, 1000, 100000}, size[SIZES] = {64, 1400};
     struct looped *l[COUNTS];
+    struct keys *k[COUNTS];
     for (size_t i = 0; i < COUNTS; i++) {
         struct looped_config c = {
-            .alg = suites[0].alg, .type = TUNNEL_IPSEC, .tunnels = count[i], .size = 64, .batch = CORE_BATCH};
+            .alg = suites[0].alg, .type = TUNNEL_IPSEC, .tunnels = counts[i], .size = 64, .batch = CORE_BATCH};
         l[i] = looped_new(&c);
+        k[i] = keys_new(suites[0].alg, counts[i]);
     }
-    double tunnel = (double)l[COUNTS - 1]->tunnel_bytes / count[COUNTS - 1];
-    double sa = (double)l[COUNTS - 1]->sa_bytes / count[COUNTS - 1] / 2;
+    double tunnel = (double)l[MOST]->tunnel_bytes / counts[MOST];
+    double sa = (double)l[MOST]->sa_bytes / counts[MOST] / 2;
     printf("scale: resident bytes at %" PRIu32 ": %.0f per tunnel with its route, %.0f per direction of an SA\n",
-           count[COUNTS - 1], tunnel, sa);
+           counts[MOST], tunnel, sa);
     report_number(report, "scale", "tunnel", "bytes", tunnel);
     report_number(report, "scale", "sa_direction", "bytes", sa);
-    for (size_t k = 0; k < SIZES; k++) {
-        struct subject s[COUNTS] = {0};
-        for (size_t i = 0; i < COUNTS; i++) {
-            looped_resize(l[i], size[k], CORE_BATCH);
-            s[i] = (struct subject){.pass = looped_pass, .ctx = l[i]};
-        }
-        measure(&scale_plan, s, COUNTS);
-        for (size_t i = 0; i < COUNTS; i++) {
-            char name[64];
-            printf("  %5" PRIu32 " B, %6" PRIu32 " SAs:", size[k], count[i]);
-            for (int way = 0; way < 2; way++) {
-                const struct series *x = &s[i].series[way];
-                printf("  %s %7.1f ns (%.2f x)", way ? "in" : "out", x->median, x->median / s[0].series[way].median);
-                snprintf(name, sizeof name, "esp_%s_gcm256_%" PRIu32 "_sas_%" PRIu32, way ? "in" : "out", size[k],
-                         count[i]);
-                report_number(report, "scale", name, "ns", x->median);
-                report_samples(report, "scale", name, "samples", x->sample, scale_plan.rounds);
-            }
-            printf("\n");
-        }
-    }
-    for (size_t i = 0; i < COUNTS; i++)
+    scale_size(l, k, 64);
+    scale_size(l, k, 1400);
+    for (size_t i = 0; i < COUNTS; i++) {
         looped_free(l[i]);
+        keys_free(k[i]);
+    }
 }
 
 /* ---- main ------------------------------------------------------------------------------------- */
