@@ -19,13 +19,14 @@
 #define NS_PER_S UINT64_C(1000000000)
 #define NEVER UINT64_MAX /* a deadline that does not come */
 
-/* Ask for the cache lines of n octets ahead of their use. The empty statement has a purpose: a function that only prefetches is to GCC
- * one without effect, and calls of it vanish. */
+/* Ask for the cache lines of n octets ahead of their use, into the second level: what a whole batch asks for together has no place in
+ * the first, which also lets fewer be on their way at a time. The empty statement has a purpose: a function that only prefetches is
+ * to GCC one without effect, and calls of it vanish. */
 static inline void prefetch(const void *p, size_t n)
 {
     const uint8_t *at = (const uint8_t *)p - (uintptr_t)p % 64, *end = (const uint8_t *)p + n;
     for (; at < end; at += 64)
-        __builtin_prefetch(at);
+        __builtin_prefetch(at, 0, 2);
     __asm__ volatile("");
 }
 

@@ -55,26 +55,29 @@ static void mb_nonce(const struct mb_key *k, const struct esp_op *op, uint8_t re
     memcpy(ret + sizeof k->salt, esp_iv(op), GCM_NONCE - sizeof k->salt);
 }
 
-/* The key of the op ESP_AHEAD from here: its round keys, and as many powers of the hash key (the highest stand first) as a packet
- * of that length uses. */
-static inline void mb_prefetch(const struct esp_op *op, const struct esp_op *end)
+/* Of the key: the round keys, and as many powers of the hash key (the highest stand first) as a packet of that length uses. What another
+ * backend's key has there comes in vain. */
+static inline void mb_fetch(const struct esp_op *op)
 {
-    if (end - op <= ESP_AHEAD || op[ESP_AHEAD].key == op[ESP_AHEAD - 1].key ||
-        op[ESP_AHEAD].key->backend != &esp_mb_gcm)
-        return;
-    const struct mb_key *k = (const struct mb_key *)op[ESP_AHEAD].key;
-    size_t all = sizeof k->gcm, powers = ((size_t)op[ESP_AHEAD].text_len + 63) / 64 * 64 + 64;
-    prefetch(k, offsetof(struct mb_key, gcm) + 256);
-    if (powers > all - 256)
-        powers = all - 256;
+    const struct mb_key *k = (const struct mb_key *)op->key;
+    size_t all = sizeof k->gcm, round_keys = 256, powers = ((size_t)op->text_len + 63) / 64 * 64 + 64;
+    prefetch(k, offsetof(struct mb_key, gcm) + round_keys);
+    if (powers > all - round_keys)
+        powers = all - round_keys;
     prefetch((const uint8_t *)&k->gcm + all - powers, powers);
 }
 
-static void mb_prefetch_first(const struct esp_op *ops, size_t n)
+static void mb_fetch_first(const struct esp_op *ops, size_t n)
 {
     for (size_t i = 1; i < n && i < ESP_AHEAD; i++)
-        if (ops[i].key != ops[i - 1].key && ops[i].key->backend == &esp_mb_gcm)
-            prefetch(ops[i].key, sizeof(struct mb_key));
+        if (ops[i].key != ops[i - 1].key)
+            mb_fetch(&ops[i]);
+}
+
+static inline void mb_fetch_ahead(const struct esp_op *op, const struct esp_op *end)
+{
+    if (end - op > ESP_AHEAD && op[ESP_AHEAD].key != op[ESP_AHEAD - 1].key)
+        mb_fetch(op + ESP_AHEAD);
 }
 
 static void mb_seal(struct crypto *c, struct esp_op *ops, size_t n)
@@ -82,9 +85,9 @@ static void mb_seal(struct crypto *c, struct esp_op *ops, size_t n)
     _Alignas(64) struct gcm_context_data ctx;
     uint8_t nonce[GCM_NONCE];
     (void)c;
-    mb_prefetch_first(ops, n);
+    mb_fetch_first(ops, n);
     for (struct esp_op *op = ops; op < ops + n; op++) {
-        mb_prefetch(op, ops + n);
+        mb_fetch_ahead(op, ops + n);
         if (op->key->backend != &esp_mb_gcm)
             continue;
         const struct mb_key *k = (const struct mb_key *)op->key;
@@ -100,9 +103,9 @@ static void mb_open(struct crypto *c, struct esp_op *ops, size_t n)
     _Alignas(64) struct gcm_context_data ctx;
     uint8_t nonce[GCM_NONCE], icv[GCM_ICV];
     (void)c;
-    mb_prefetch_first(ops, n);
+    mb_fetch_first(ops, n);
     for (struct esp_op *op = ops; op < ops + n; op++) {
-        mb_prefetch(op, ops + n);
+        mb_fetch_ahead(op, ops + n);
         if (op->key->backend != &esp_mb_gcm)
             continue;
         const struct mb_key *k = (const struct mb_key *)op->key;
