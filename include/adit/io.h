@@ -157,8 +157,9 @@ struct io_tun_config {
  * The link is still down. When the device was deleted its descriptor reports IO_HANGUP, and reading RC_ABSENT. */
 enum rc io_tun_open(struct io_helper *helper, const struct io_tun_config *config, struct io_tun **ret,
                     struct io_error *ret_error) ADIT_MUST_USE;
-void io_tun_close(struct io_tun *tun);                   /* the device, its addresses and routes go with it */
-int io_tun_fd(const struct io_tun *tun, unsigned queue); /* non-blocking, for a watch on IO_READ */
+void io_tun_close(struct io_tun *tun);                    /* the device, its addresses and routes go with it */
+void io_tuns_close(struct io_tun *const *tuns, size_t n); /* many at once, in threads that end before it returns */
+int io_tun_fd(const struct io_tun *tun, unsigned queue);  /* non-blocking, for a watch on IO_READ */
 /* Up to max packets from a queue into ret (ret_n of them). RC_OK: all read that was there, or max or some 256 KiB
  * reached, or the pool is empty (then packets wait in the device's queue). RC_ABSENT: the device or its namespace is gone: close and open anew. */
 enum rc io_tun_read(struct io_tun *tun, unsigned queue, struct pkt_pool *pool, struct pkt **ret, size_t max,

@@ -87,6 +87,7 @@ enum rc apply_reload(struct daemon *d, struct io_error *ret) ADIT_MUST_USE;
 /* The device alone: inside_sync() makes the rest. At start a failure is the caller's, later it is logged and tried again. */
 enum rc inside_open(struct daemon *d, uint32_t account, struct io_error *ret_error) ADIT_MUST_USE;
 void inside_close(struct daemon *d, uint32_t account);
+void inside_close_all(struct daemon *d);
 void inside_sync(struct daemon *d, uint32_t account); /* addresses, routes and MTU as configuration and SAs want them */
 uint64_t inside_tick(struct daemon *d, uint64_t now); /* opens what could not be opened; next deadline */
 struct io_tun *inside_tun(const struct daemon *d, uint32_t account); /* NULL: not there now */

@@ -15,8 +15,8 @@ struct inside {
     struct daemon *daemon;
     uint32_t account;
     struct io_tun *tun; /* NULL: not there now */
-    uint64_t look_at; /* can it be opened now; does its namespace still exist */
-    bool complained;  /* one line per outage */
+    uint64_t look_at;   /* can it be opened now; does its namespace still exist */
+    bool complained;    /* one line per outage */
     uint32_t mtu;
     struct set addresses, routes; /* as they were put there */
 };
@@ -192,15 +192,22 @@ static void forget_state(struct inside *in)
     in->mtu = 0;
 }
 
-static void close_tun(struct inside *in)
+/* Nobody uses it any more: it is the caller's, to be closed. NULL: there was none. */
+static struct io_tun *take_tun(struct inside *in)
 {
-    if (!in->tun)
-        return;
+    struct io_tun *tun = in->tun;
+    if (!tun)
+        return NULL;
     forward_tun_remove(&in->daemon->forward, in->account);
-    io_tun_close(in->tun);
     in->tun = NULL;
     in->daemon->handles.accounts[in->account].open = false;
     forget_state(in);
+    return tun;
+}
+
+static void close_tun(struct inside *in)
+{
+    io_tun_close(take_tun(in));
 }
 
 static enum rc sync_tun(struct inside *in, struct io_error *e)
@@ -327,6 +334,21 @@ void inside_close(struct daemon *d, uint32_t account)
     forget_state(in);
     free(in);
     d->handles.accounts[account].inside = NULL;
+}
+
+void inside_close_all(struct daemon *d)
+{
+    struct io_tun **tuns = calloc(d->handles.n_accounts + 1, sizeof *tuns);
+    size_t n = 0;
+    for (uint32_t i = 0; i < d->handles.n_accounts; i++) {
+        struct inside *in = d->handles.accounts[i].inside;
+        if (tuns && in && in->tun)
+            tuns[n++] = take_tun(in);
+        inside_close(d, i); /* the device too, if there was no memory for a list */
+    }
+    if (n)
+        io_tuns_close(tuns, n);
+    free(tuns);
 }
 
 static void look(struct inside *in, uint64_t now)

@@ -228,8 +228,7 @@ void daemon_free(struct daemon *d)
 {
     if (!d)
         return;
-    for (uint32_t i = 0; i < d->handles.n_accounts; i++)
-        inside_close(d, i);
+    inside_close_all(d);
     io_control_close(d->control);
     forward_close(&d->forward);
     io_loop_unwatch(&d->helper_watch);

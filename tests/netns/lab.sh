@@ -543,15 +543,16 @@ lab_aditd_start() {
     mkdir -p "$LAB_DIR/aditd"
     : >"$LAB_DIR/aditd/log"
     lab_spawn aditd nsenter --net="/run/netns/$LAB_ID-edge" "$LAB_BUILD/aditd" --config "$conf"
-    lab_wait_for "${2:-5}" lab_aditd_ready || :
+    lab_wait_for "${2:-5}" lab_aditd_settled || :
     if ! lab_aditd_ready; then
-        lab_fail "aditd did not come up${LAB_DIR:+; its log:}"
+        lab_fail "aditd did not come up: $(lab_alive aditd && echo 'it runs, but does not answer' || echo "exit status $(cat "$LAB_DIR/aditd/rc")"); its log:"
         tail -n 20 "$LAB_DIR/aditd/log" >&2
         lab_stop aditd KILL >/dev/null
         return 1
     fi
 }
 lab_aditd_ready() { lab_alive aditd && lab_ctl status --json >/dev/null 2>&1; }
+lab_aditd_settled() { lab_aditd_ready || ! lab_alive aditd; } # there is nothing more to wait for
 lab_aditd_stop() { lab_stop aditd TERM 3; }
 lab_aditd_log() { cat "$LAB_DIR/aditd/log"; }
 

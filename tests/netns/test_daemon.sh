@@ -116,6 +116,16 @@ test_start_with_an_error_does_not_start() {
     contains 'output' "$out" 'colour'
 }
 
+test_start_that_fails_is_noticed_at_once() {
+    local began=$SECONDS status=0 out
+    lab_conf top='colour: blue' >"$LAB_DIR/blue.yaml"
+    out=$(lab_aditd_start "$LAB_DIR/blue.yaml" 30 2>&1) || status=$?
+    equal 'exit status of the start' "$status" 1
+    contains 'what it says' "$out" 'exit status 1.*'
+    contains 'the last lines' "$out" 'blue.yaml:[0-9]+:[0-9]+: .*colour'
+    expect 'at once' [ $((SECONDS - began)) -lt 10 ]
+}
+
 test_10000_tunnels_are_checked_within_a_second() {
     local began ms
     (
@@ -289,6 +299,27 @@ test_stop_removes_everything_and_a_start_follows() {
     done
 }
 
+# One after the other the kernel needs some 20 ms for each device that goes: systemd's patience would end before it does.
+test_stop_of_300_accounts_takes_no_time() {
+    local began ms
+    {
+        echo 'version: 1'
+        echo "endpoints: [$LAB_EDGE]"
+        echo 'control: {path: /run/adit/control.sock}'
+        echo 'accounts:'
+        for i in $(seq 300); do
+            echo "  - {id: \"$i\", name: a$i, device: many$i, tunnels: [{name: t, type: gre, endpoint: $LAB_EDGE, customer_endpoint: 203.0.$((i / 250)).$((i % 250 + 1)), interface_address: 10.$((i / 250)).$((i % 250)).0/31}]}"
+        done
+    } >"$LAB_DIR/300.yaml"
+    lab_aditd_start "$LAB_DIR/300.yaml" 30
+    equal devices "$(lab_ip edge -o link show | grep -c ' many[0-9]*:')" 300
+    began=$(date +%s%N)
+    equal 'exit status' "$(lab_stop aditd TERM 20)" 0
+    ms=$((($(date +%s%N) - began) / 1000000))
+    equal 'devices left' "$(lab_ip edge -o link show | grep -c ' many[0-9]*:')" 0
+    echo "# 300 devices: $ms ms"
+    expect "under 3 s, not $ms ms" [ "$ms" -lt 3000 ]
+}
 test_kill_leaves_nothing_that_hinders_the_next_start() {
     lab_stop aditd KILL || :
     lab_wait_for 3 eval '[ -z "$(ip netns pids "$LAB_ID-edge")" ]'
@@ -374,11 +405,13 @@ tap_main setup test_version_names_what_is_in_it test_check_accepts_the_demo \
     test_check_refuses_a_weak_secret \
     test_check_refuses_a_secret_file_that_is_missing test_check_refuses_an_encapsulation_loop_and_names_the_remedy \
     test_check_takes_a_marked_loop test_start_with_an_error_does_not_start \
+    test_start_that_fails_is_noticed_at_once \
     test_10000_tunnels_are_checked_within_a_second test_tun_address_and_routes_are_in_the_accounts_namespace_only \
     test_control_socket_is_for_its_owner_only test_second_instance_in_a_namespace_is_refused test_aditctl_for_people \
     test_aditctl_for_programs test_aditctl_without_a_daemon_says_so test_reload_follows_the_file test_reload_by_sighup \
     test_refused_reload_changes_nothing test_control_socket_bears_bad_clients \
     test_namespace_that_goes_and_comes_back test_stop_removes_everything_and_a_start_follows \
+    test_stop_of_300_accounts_takes_no_time \
     test_kill_leaves_nothing_that_hinders_the_next_start test_shutdown_by_aditctl test_missing_namespace_is_named \
     test_namespace_is_made_where_create_says_so test_deleted_namespace_is_noticed_and_its_tun_made_anew \
     test_foreign_route_stays test_missing_capability_is_named \
