@@ -73,8 +73,24 @@ void io_bell_hush(struct io_bell *bell);
 
 /* ---- outer.c: the sockets towards the Internet: raw 47, raw 50, UDP 500, UDP 4500, ICMP, per family, wildcard.
  * Received: a datagram to an address that is none of `endpoints` is ignored and counted. Sent: from exactly the source the
- * packet or path names. Every buffer handed over has PKT_HEADROOM in front. */
+ * packet or path names. Every buffer handed over has PKT_HEADROOM in front.
+ *
+ * Several threads share the work, each with an io_outer of its own in its own loop. The kernel spreads port 4500 by SPI:
+ * worker SPI % workers, and IKE to the control thread; in packet mode ESP by SPI and GRE by flow as well. Raw sockets
+ * it does not spread: each protocol and family has one worker that reads, the others only send. All this is for speed: what
+ * belongs to another thread may come to any (a coalesced run goes where its first segment does), and both callbacks may be
+ * called in every part.
+ *
+ * Order, as the kernel numbers the sockets of port 4500 in the order they come: open the IKE part first, then worker 0 to the
+ * last, and io_outer_set() them in the same order. A closed socket's number goes to another, so in a change whatever one part
+ * may close, none of them may open again before all have closed it: first set all of them to the old and the new want together,
+ * then all to the new one (or, when a part refuses, to the old one). */
 struct io_outer;
+enum io_outer_part {
+    IO_OUTER_ALL,    /* one loop has every socket */
+    IO_OUTER_IKE,    /* the control thread: UDP 500, and IKE on 4500; sends datagrams only */
+    IO_OUTER_WORKER, /* a share of the rest; sends packets only */
+};
 struct io_outer_want {            /* what a reload may change */
     const struct addr *endpoints; /* copied */
     size_t n_endpoints;
@@ -83,6 +99,9 @@ struct io_outer_want {            /* what a reload may change */
 };
 struct io_outer_config {
     struct io_outer_want want;
+    enum io_outer_part part;
+    unsigned worker, workers;     /* IO_OUTER_WORKER: 0 .. workers - 1; IO_OUTER_IKE: `workers` alone */
+    const struct io_outer *first; /* of workers 1 and up with `packet`: worker 0; read in io_outer_open() only */
     uint16_t ike_port, natt_port; /* 0: 500, 4500 */
     uint32_t mark;                /* SO_MARK; 0 none */
     const char *device;           /* SO_BINDTODEVICE; NULL none */
@@ -130,7 +149,7 @@ enum io_outer_count {
         IO_OUTER_COUNT_END
 };
 const char *io_outer_count_name(enum io_outer_count c);
-uint64_t io_outer_count(const struct io_outer *outer, enum io_outer_count c);
+uint64_t io_outer_count(const struct io_outer *outer, enum io_outer_count c); /* any thread */
 
 /* ---- helper.c: the namespace helper. The same binary, forked before privileges drop; keeps CAP_SYS_ADMIN, CAP_NET_ADMIN
  * and what reaching a namespace's file needs; answers one request: namespace, device -> rtnetlink and TUN descriptors. */

@@ -1,8 +1,9 @@
 /* The sockets towards the Internet: opening, options, what a reload changes, counters.
  *
- * One wildcard socket per family and per protocol or port, two on port 4500. A socket both receives and sends; do-not-fragment is switched by a
- * socket option just before a run of packets that need the other setting (outer_send.c). No IP_RECVERR anywhere: with it, an
- * ICMP error about one peer would fail the next send to another, and anybody can forge such an error. */
+ * One wildcard socket per family and per protocol or port, on port 4500 one for IKE and one per worker. A socket both receives and
+ * sends; do-not-fragment is switched by a socket option just before a run of packets that need the other setting (outer_send.c).
+ * No IP_RECVERR anywhere: with it, an ICMP error about one peer would fail the next send to another, and anybody can forge such an
+ * error. */
 #include "bypass.h"
 
 #include <arpa/inet.h>
@@ -45,12 +46,27 @@ const char *io_outer_count_name(enum io_outer_count c)
 
 uint64_t io_outer_count(const struct io_outer *outer, enum io_outer_count c)
 {
-    return (unsigned)c < IO_OUTER_COUNT_END ? outer->counts[c] : 0;
+    return (unsigned)c < IO_OUTER_COUNT_END ? READ(outer->counts[c]) : 0;
 }
 
 const char *io_outer_trouble(const struct io_outer *outer)
 {
     return outer->trouble.text[0] ? outer->trouble.text : NULL;
+}
+
+/* ---- whose sockets are which */
+
+static bool has_socket(const struct io_outer *o, enum outer_kind kind)
+{
+    bool ike = kind == OUTER_IKE || kind == OUTER_NATT_IKE;
+    return o->config.part == IO_OUTER_ALL || ike == (o->config.part == IO_OUTER_IKE);
+}
+
+/* The kernel gives every raw socket a copy of each packet, so one worker reads a protocol, the next one the next. */
+static bool is_reader(const struct io_outer *o, enum outer_kind kind, unsigned family)
+{
+    return o->config.part != IO_OUTER_WORKER || kind > OUTER_ICMP ||
+           (kind + 2 * family) % o->config.workers == o->config.worker;
 }
 
 /* ---- options */
@@ -89,16 +105,18 @@ static bool filter_icmp(int fd, unsigned family)
     return setsockopt(fd, IPPROTO_ICMPV6, ICMPV6_FILTER, &filter, sizeof filter) == 0;
 }
 
-/* Port 4500: the first socket bound (number 0) gets what begins with the marker, IKE, and what is too short to tell; the other
- * all ESP (RFC 3948 2.2). Coalescing is asked for on both: the kernel decides on it before it has chosen between them. A run that
- * begins with one kind may hold the other too, so both sockets take both. */
-static bool share_port(int fd, enum outer_kind kind)
+/* Port 4500: the first socket bound (number 0) gets what begins with the marker, IKE, and what is too short to tell; the workers'
+ * (1 and up) all ESP (RFC 3948 2.2), by SPI. Coalescing is asked for on all: the kernel decides on it before it has chosen between
+ * them. A run that begins with one kind may hold the other too, so all sockets take both. */
+static bool share_port(const struct io_outer *o, int fd, enum outer_kind kind)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), /* of the UDP payload; where there is less, the result is 0 */
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, 0),
-        BPF_STMT(BPF_RET | BPF_K, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0), /* the marker */
+        BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, o->config.workers),
+        BPF_STMT(BPF_ALU | BPF_ADD | BPF_K, 1), /* after IKE's */
+        BPF_STMT(BPF_RET | BPF_A, 0),
     };
     struct sock_fprog program = {.len = ARRAY_LEN(code), .filter = code};
     if (!set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1) || !set_int(fd, IPPROTO_UDP, UDP_GRO, 1))
@@ -106,6 +124,23 @@ static bool share_port(int fd, enum outer_kind kind)
     return kind !=
                OUTER_NATT_IKE || /* the program is the group's; a socket that brings one may found a group, not join it */
            setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program) == 0;
+}
+
+/* A socket that is never read must not fill up. Bound to the loopback address, it is not even offered what is for others; the source
+ * of what it sends is named with each packet. FREEBIND, should the loopback device be down; off again, as with it IPv6 may send
+ * from any source. */
+static bool deafen(int fd, unsigned family)
+{
+    struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+    struct sock_fprog program = {.len = 1, .filter = &nothing};
+    const struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_addr = in6addr_loopback};
+    bool is_v4 = family == OUTER_V4;
+    const struct sockaddr *self = is_v4 ? (const struct sockaddr *)&v4 : (const struct sockaddr *)&v6;
+    int level = is_v4 ? IPPROTO_IP : IPPROTO_IPV6, option = is_v4 ? IP_FREEBIND : IPV6_FREEBIND;
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0 &&
+           set_int(fd, level, option, 1) && bind(fd, self, is_v4 ? sizeof v4 : sizeof v6) == 0 &&
+           set_int(fd, level, option, 0);
 }
 
 static void size_buffers(int fd, int size)
@@ -134,18 +169,31 @@ static enum rc bind_port(int fd, unsigned family, uint16_t port, struct io_error
                          IO_REMEDY_PRIVILEGE);
 }
 
-static enum rc set_options(const struct io_outer *o, const struct outer_socket *s, int fd, struct io_error *ret_error)
+/* What the socket is to hear: all, what the bypass leaves to it, or nothing. */
+static enum rc set_ears(const struct io_outer *o, const struct outer_socket *s, int fd, struct io_error *ret_error)
 {
-    const char *device = o->config.device;
+    if (!is_reader(o, s->kind, s->family))
+        return deafen(fd, s->family)
+                   ? RC_OK
+                   : io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "%s socket for sending", kinds[s->kind].name);
     if (!ask_for_details(fd, s->kind, s->family))
         return io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "options of the %s socket", kinds[s->kind].name);
     if (s->kind == OUTER_ICMP && !filter_icmp(fd, s->family))
         return io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "type filter of the ICMP socket");
-    if (o->bypass && s->family == OUTER_V4 && s->kind <= OUTER_ESP && !o->bypass->ops->share(fd))
+    if ((o->bypass || o->fanout >= 0) && s->family == OUTER_V4 && s->kind <= OUTER_ESP && !packet_ops.share(fd))
         return io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "filter of the %s socket", kinds[s->kind].name);
-    if (s->kind >= OUTER_NATT_IKE && !share_port(fd, s->kind))
+    if (s->kind >= OUTER_NATT_IKE && !share_port(o, fd, s->kind))
         return io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "splitting UDP port %u between IKE and ESP",
                              outer_port(o, s->kind));
+    return RC_OK;
+}
+
+static enum rc set_options(const struct io_outer *o, const struct outer_socket *s, int fd, struct io_error *ret_error)
+{
+    const char *device = o->config.device;
+    enum rc rc = set_ears(o, s, fd, ret_error);
+    if (rc != RC_OK)
+        return rc;
     if (o->config.mark && !set_int(fd, SOL_SOCKET, SO_MARK, (int)o->config.mark))
         return io_fail_errno(ret_error, RC_AUTH, errno, "outer.mark %u (%s)", o->config.mark, IO_REMEDY_PRIVILEGE);
     if (device && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device)) < 0)
@@ -176,7 +224,8 @@ static enum rc socket_open(struct io_outer *o, struct outer_socket *s, struct io
         s->batch = PKT_BATCH;
         s->watch = (struct io_watch){
             .fd = fd, .events = IO_READ, .urgent = kinds[s->kind].urgent, .ready = outer_socket_ready, .ctx = s};
-        rc = io_loop_watch(o->loop, &s->watch, ret_error);
+        if (is_reader(o, s->kind, s->family))
+            rc = io_loop_watch(o->loop, &s->watch, ret_error);
     }
     if (rc != RC_OK) {
         close(fd);
@@ -194,18 +243,20 @@ static void socket_close(struct outer_socket *s)
     s->watch.fd = -1;
 }
 
-static bool is_wanted(const struct io_outer_want *want, enum outer_kind kind, unsigned family)
+static bool is_wanted(const struct io_outer *o, const struct io_outer_want *want, const struct outer_socket *s)
 {
     bool present = false;
     for (size_t i = 0; i < want->n_endpoints; i++)
-        present |= want->endpoints[i].family == (family == OUTER_V4 ? 4 : 6);
-    switch (kind) {
-    case OUTER_GRE: return present && want->gre;
+        present |= want->endpoints[i].family == (s->family == OUTER_V4 ? 4 : 6);
+    if (!present || !has_socket(o, s->kind))
+        return false;
+    switch (s->kind) {
+    case OUTER_GRE: return want->gre;
     case OUTER_ESP:
     case OUTER_IKE:
     case OUTER_NATT_IKE:
-    case OUTER_NATT: return present && want->ipsec;
-    case OUTER_ICMP: return present && (want->gre || want->ipsec);
+    case OUTER_NATT: return want->ipsec;
+    case OUTER_ICMP: return (want->gre || want->ipsec) && is_reader(o, s->kind, s->family);
     case OUTER_KINDS: break;
     }
     return false;
@@ -222,7 +273,7 @@ enum rc io_outer_set(struct io_outer *o, const struct io_outer_want *want, struc
         return io_fail(ret_error, RC_NOMEM, "out of memory for the endpoints");
     enum rc rc = RC_OK;
     for (size_t i = 0; rc == RC_OK && i < ARRAY_LEN(opened); i++)
-        if (all[i].watch.fd < 0 && is_wanted(want, all[i].kind, all[i].family)) {
+        if (all[i].watch.fd < 0 && is_wanted(o, want, &all[i])) {
             rc = socket_open(o, &all[i], ret_error);
             if (rc == RC_OK)
                 opened[n_opened++] = &all[i];
@@ -234,7 +285,7 @@ enum rc io_outer_set(struct io_outer *o, const struct io_outer_want *want, struc
         return rc;
     }
     for (size_t i = 0; i < ARRAY_LEN(opened); i++)
-        if (!is_wanted(want, all[i].kind, all[i].family))
+        if (!is_wanted(o, want, &all[i]))
             socket_close(&all[i]);
     for (size_t i = 0; i < want->n_endpoints; i++)
         endpoints[i] = want->endpoints[i];
@@ -248,14 +299,21 @@ enum rc io_outer_set(struct io_outer *o, const struct io_outer_want *want, struc
 enum rc io_outer_open(struct io_loop *loop, const struct io_outer_config *config, struct io_outer **ret,
                       struct io_error *ret_error)
 {
+    bool spread = config->part != IO_OUTER_ALL;
+    if (spread && (!config->workers || (config->part == IO_OUTER_WORKER && config->worker >= config->workers)))
+        return io_fail(ret_error, RC_RANGE, "worker %u of %u", config->worker, config->workers);
     struct io_outer *o = calloc(1, sizeof *o);
     if (!o)
         return io_fail(ret_error, RC_NOMEM, "out of memory for the outer sockets");
     o->loop = loop;
     o->config = *config;
     o->config.want = (struct io_outer_want){0};
+    o->config.workers = spread ? config->workers : 1;
+    o->config.worker = config->part == IO_OUTER_WORKER ? config->worker : 0;
     o->config.ike_port = config->ike_port ? config->ike_port : 500;
     o->config.natt_port = config->natt_port ? config->natt_port : 4500;
+    o->config.first = NULL;
+    o->fanout = config->first ? config->first->fanout : -1;
     for (unsigned kind = 0; kind < OUTER_KINDS; kind++)
         for (unsigned family = 0; family < OUTER_FAMILIES; family++)
             o->sockets[kind][family] =
@@ -266,7 +324,8 @@ enum rc io_outer_open(struct io_loop *loop, const struct io_outer_config *config
         o->config.device = o->device_name;
     }
     rc = outer_receiver_init(o, ret_error);
-    if (rc == RC_OK && config->packet && packet_ops.open(o, &o->bypass, &o->trouble) != RC_OK)
+    if (rc == RC_OK && config->packet && config->part != IO_OUTER_IKE &&
+        packet_ops.open(o, &o->bypass, &o->trouble) != RC_OK)
         o->bypass = NULL; /* io_outer_trouble() says why; the sockets do all of it */
     if (rc == RC_OK)
         rc = io_outer_set(o, &config->want, ret_error);

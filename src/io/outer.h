@@ -3,6 +3,7 @@
 #define ADIT_IO_OUTER_H
 
 #include "error.h"
+#include "shared.h"
 
 #include <netinet/in.h>
 
@@ -61,8 +62,14 @@ struct io_outer {
     struct outer_receiver receiver;
     struct outer_bypass *bypass; /* NULL: none */
     struct io_error trouble;     /* why there is none though it was asked for */
+    int fanout;                  /* the group of the workers' bypasses, by number; -1: there is none */
     uint64_t counts[IO_OUTER_COUNT_END];
 };
+
+static inline void outer_count(struct io_outer *o, enum io_outer_count c, uint64_t n)
+{
+    ADD(o->counts[c], n);
+}
 
 static inline uint16_t outer_port(const struct io_outer *o, enum outer_kind kind)
 {

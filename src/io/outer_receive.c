@@ -86,7 +86,7 @@ static void prepare(struct io_outer *o, const struct outer_socket *s, struct bat
 static void discard(struct io_outer *o, const struct outer_socket *s)
 {
     for (size_t i = 0; i < PKT_BATCH && recv(s->watch.fd, o->receiver.spill, PKT_LARGE, MSG_DONTWAIT) >= 0; i++)
-        o->counts[IO_OUTER_COUNT_DROP_POOL]++;
+        outer_count(o, IO_OUTER_COUNT_DROP_POOL, 1);
 }
 
 /* ---- one datagram */
@@ -197,7 +197,7 @@ static bool split_natt(struct io_outer *o, struct pkt **p)
         return true;
     }
     if (count != IO_OUTER_COUNT_END) {
-        o->counts[count]++;
+        outer_count(o, count, 1);
         pkt_put(o->config.pool, *p);
         *p = NULL;
     }
@@ -254,7 +254,7 @@ static bool read_message(struct outer_socket *s, struct batch *b, size_t i, stru
     else if (!is_endpoint(o, &ret->dst))
         drop = IO_OUTER_COUNT_DROP_DESTINATION;
     if (drop != IO_OUTER_COUNT_END) {
-        o->counts[drop]++;
+        outer_count(o, drop, 1);
         return false;
     }
     ret->src = address_of(&b->from[i]);
@@ -274,7 +274,7 @@ bool outer_read_header(struct io_outer *o, struct pkt *p)
         drop = IO_OUTER_COUNT_DROP_DESTINATION;
     if (drop == IO_OUTER_COUNT_END)
         return true;
-    o->counts[drop]++;
+    outer_count(o, drop, 1);
     pkt_put(o->config.pool, p);
     return false;
 }
@@ -285,7 +285,7 @@ static void take(struct outer_socket *s, struct batch *b, size_t i)
     struct io_outer *o = s->outer;
     struct pkt_outer outer = {0};
     size_t len = b->m[i].msg_len, segment = 0, at = 0, n_packets = 0;
-    o->counts[IO_OUTER_COUNT_RECEIVED]++;
+    outer_count(o, IO_OUTER_COUNT_RECEIVED, 1);
     if (!read_message(s, b, i, &outer, &segment))
         return; /* the slots keep their buffers */
     bool whole = segment ? segment == b->size : len <= b->size;
@@ -295,7 +295,7 @@ static void take(struct outer_socket *s, struct batch *b, size_t i)
         at += n;
         n_packets++;
         if (!p) {
-            o->counts[IO_OUTER_COUNT_DROP_POOL]++;
+            outer_count(o, IO_OUTER_COUNT_DROP_POOL, 1);
             continue;
         }
         if (!b->front)
@@ -303,7 +303,7 @@ static void take(struct outer_socket *s, struct batch *b, size_t i)
         if (!b->front || outer_read_header(o, p))
             give(s, b, p);
     } while (at < len);
-    o->counts[IO_OUTER_COUNT_RECEIVED] += n_packets - 1;
+    outer_count(o, IO_OUTER_COUNT_RECEIVED, n_packets - 1);
     if (n_packets > b->run_length) {
         b->run_length = n_packets < PKT_BATCH ? n_packets : PKT_BATCH;
         b->run_size = segment;
@@ -326,7 +326,7 @@ void outer_socket_ready(void *ctx, unsigned events)
     int got = recvmmsg(s->watch.fd, b.m, (unsigned)b.n, MSG_DONTWAIT, NULL);
     if (got < 0) {
         if (errno != EAGAIN && errno != EINTR)
-            o->counts[IO_OUTER_COUNT_RECEIVE_ERROR]++;
+            outer_count(o, IO_OUTER_COUNT_RECEIVE_ERROR, 1);
         return;
     }
     uint32_t twice = 2 * (uint32_t)got;

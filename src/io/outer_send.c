@@ -63,18 +63,18 @@ void outer_count_refusal(struct io_outer *o, int error)
     switch (error) {
     case EAGAIN:
     case ENOBUFS:
-    case ENOMEM: o->counts[IO_OUTER_COUNT_SEND_FULL]++; break;
-    case EMSGSIZE: o->counts[IO_OUTER_COUNT_SEND_TOO_BIG]++; break;
+    case ENOMEM: outer_count(o, IO_OUTER_COUNT_SEND_FULL, 1); break;
+    case EMSGSIZE: outer_count(o, IO_OUTER_COUNT_SEND_TOO_BIG, 1); break;
     case ENETUNREACH:
     case EHOSTUNREACH:
     case EADDRNOTAVAIL:
     case ENETDOWN:
     case EINVAL: /* what the kernel calls a source address that is not local */
-        o->counts[IO_OUTER_COUNT_SEND_UNREACHABLE]++;
+        outer_count(o, IO_OUTER_COUNT_SEND_UNREACHABLE, 1);
         break;
     case EPERM:
-    case EACCES: o->counts[IO_OUTER_COUNT_SEND_REFUSED]++; break;
-    default: o->counts[IO_OUTER_COUNT_SEND_ERROR]++; break;
+    case EACCES: outer_count(o, IO_OUTER_COUNT_SEND_REFUSED, 1); break;
+    default: outer_count(o, IO_OUTER_COUNT_SEND_ERROR, 1); break;
     }
 }
 
@@ -124,7 +124,7 @@ static void send_messages(struct io_outer *o, struct outer_socket *s, struct mms
         }
         if (error == EAGAIN) {
             for (; at < n; at++) {
-                o->counts[IO_OUTER_COUNT_SEND_FULL] += packets[at];
+                outer_count(o, IO_OUTER_COUNT_SEND_FULL, packets[at]);
                 ret->done += packets[at];
             }
         } else if (error && error != EINTR) {
@@ -201,7 +201,7 @@ static size_t send_list(struct io_outer *o, struct outer_socket *s, struct pkt *
         }
         send_messages(o, s, m, packets, count, &outcome);
     }
-    o->counts[IO_OUTER_COUNT_SENT] += outcome.sent;
+    outer_count(o, IO_OUTER_COUNT_SENT, outcome.sent);
     return outcome.sent;
 }
 
@@ -216,7 +216,7 @@ static size_t send_group(struct io_outer *o, struct pkt *const *v, const uint8_t
     size_t past = 0;
     if (o->bypass && (which & 1) && s->kind <= OUTER_ESP)
         count = o->bypass->ops->send(o->bypass, s->kind == OUTER_GRE ? IPPROTO_GRE : IPPROTO_ESP, list, count, &past);
-    o->counts[IO_OUTER_COUNT_SENT] += past;
+    outer_count(o, IO_OUTER_COUNT_SENT, past);
     if (count == 0)
         return past;
     set_df(s, which & 1);
@@ -234,7 +234,7 @@ size_t io_outer_send(struct io_outer *o, struct pkt *const *v, size_t n)
         for (size_t i = 0; i < count; i++) {
             group[i] = group_of(o, v[at + i]);
             if (group[i] == GROUP_NONE)
-                o->counts[IO_OUTER_COUNT_SEND_ERROR]++;
+                outer_count(o, IO_OUTER_COUNT_SEND_ERROR, 1);
             else
                 present |= 1u << group[i];
         }
@@ -255,7 +255,7 @@ void io_outer_send_datagram(struct io_outer *o, const struct path *path, bool ma
     enum outer_kind kind = path->local.port == o->config.natt_port ? OUTER_NATT_IKE : OUTER_IKE;
     struct outer_socket *s = &o->sockets[kind][outer.dst.family == 4 ? OUTER_V4 : OUTER_V6];
     if (outer.dst.family == 0 || outer.src.family != outer.dst.family || s->watch.fd < 0) {
-        o->counts[IO_OUTER_COUNT_SEND_ERROR]++;
+        outer_count(o, IO_OUTER_COUNT_SEND_ERROR, 1);
         return;
     }
     struct mmsghdr m;
@@ -270,5 +270,5 @@ void io_outer_send_datagram(struct io_outer *o, const struct path *path, bool ma
     m.msg_hdr.msg_iovlen = pieces;
     set_df(s, false);
     send_messages(o, s, &m, &packets, 1, &outcome);
-    o->counts[IO_OUTER_COUNT_SENT] += outcome.sent;
+    outer_count(o, IO_OUTER_COUNT_SENT, outcome.sent);
 }

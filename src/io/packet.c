@@ -42,6 +42,13 @@ static bool attach(int fd, struct sock_filter *code, size_t n)
     return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0;
 }
 
+/* A ring whose socket has been bound and not yet joined the others would have a copy of each packet. */
+static bool filter_all(int fd)
+{
+    struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+    return attach(fd, &nothing, 1);
+}
+
 /* To us, protocol 47 or 50, and surely no fragment. */
 static bool filter_ring(int fd)
 {
@@ -71,6 +78,76 @@ static bool filter_raw(int fd)
     return attach(fd, code, ARRAY_LEN(code));
 }
 
+/* Which ring a packet goes into, modulo their number: ESP by SPI, GRE by the addresses outside (source) and inside (of IPv6 the ends
+ * of them). What is too short for that goes into the first. The flags of GRE tell where the inner packet begins, RFC 2890 2. */
+static bool choose_ring(int fd)
+{
+    enum { GRE, SUM }; /* words of memory */
+    const uint32_t mix = UINT32_C(0x9e3779b1);
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0), /* X: where the IP header ends */
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 9),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_GRE, 2, 0),
+        BPF_STMT(BPF_LD | BPF_W | BPF_IND, 0),
+        BPF_STMT(BPF_RET | BPF_A, 0), /* the SPI */
+        BPF_STMT(BPF_LD | BPF_W | BPF_IND, 0),
+        BPF_STMT(BPF_ST, GRE), /* flags and protocol */
+        BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 29),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 4), /* checksum: four octets */
+        BPF_STMT(BPF_ALU | BPF_ADD | BPF_X, 0),
+        BPF_STMT(BPF_MISC | BPF_TAX, 0),
+        BPF_STMT(BPF_LD | BPF_MEM, GRE),
+        BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 27),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 4), /* key: as many */
+        BPF_STMT(BPF_ALU | BPF_ADD | BPF_X, 0),
+        BPF_STMT(BPF_MISC | BPF_TAX, 0),
+        BPF_STMT(BPF_LD | BPF_MEM, GRE),
+        BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 26),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 4), /* sequence number: as many */
+        BPF_STMT(BPF_ALU | BPF_ADD | BPF_X, 0),
+        BPF_STMT(BPF_MISC | BPF_TAX, 0), /* X: four octets before the inner packet */
+        BPF_STMT(BPF_LD | BPF_MEM, GRE),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0xffff),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IP, 0, 5),
+        BPF_STMT(BPF_LD | BPF_W | BPF_IND, 4 + 12), /* IPv4: source */
+        BPF_STMT(BPF_ALU | BPF_MUL | BPF_K, mix),
+        BPF_STMT(BPF_ST, SUM),
+        BPF_STMT(BPF_LD | BPF_W | BPF_IND, 4 + 16), /* destination */
+        BPF_STMT(BPF_JMP | BPF_JA, 4),
+        BPF_STMT(BPF_LD | BPF_W | BPF_IND, 4 + 8 + 12), /* IPv6: source */
+        BPF_STMT(BPF_ALU | BPF_MUL | BPF_K, mix),
+        BPF_STMT(BPF_ST, SUM),
+        BPF_STMT(BPF_LD | BPF_W | BPF_IND, 4 + 24 + 12), /* destination */
+        BPF_STMT(BPF_LDX | BPF_MEM, SUM),
+        BPF_STMT(BPF_ALU | BPF_ADD | BPF_X, 0),
+        BPF_STMT(BPF_ALU | BPF_MUL | BPF_K, mix),
+        BPF_STMT(BPF_MISC | BPF_TAX, 0),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 12), /* outer source */
+        BPF_STMT(BPF_ALU | BPF_ADD | BPF_X, 0),
+        BPF_STMT(BPF_ALU | BPF_MUL | BPF_K, mix),
+        BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 16), /* the best mixed of them */
+        BPF_STMT(BPF_RET | BPF_A, 0),
+    };
+    struct sock_fprog program = {.len = ARRAY_LEN(code), .filter = code};
+    return setsockopt(fd, SOL_PACKET, PACKET_FANOUT_DATA, &program, sizeof program) == 0;
+}
+
+/* Into the group of all workers' rings. The first founds it, under a number that nobody has. */
+static bool join_rings(struct io_outer *o, int fd)
+{
+    int group = o->fanout >= 0 ? o->fanout | PACKET_FANOUT_CBPF << 16
+                               : (PACKET_FANOUT_CBPF | PACKET_FANOUT_FLAG_UNIQUEID) << 16;
+    socklen_t size = sizeof group;
+    if (setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &group, sizeof group) < 0)
+        return false;
+    if (o->fanout >= 0)
+        return true;
+    if (getsockopt(fd, SOL_PACKET, PACKET_FANOUT, &group, &size) < 0 || !choose_ring(fd))
+        return false;
+    o->fanout = group & 0xffff;
+    return true;
+}
+
 /* What ip_rcv() would see to: RFC 1122 3.2.1.2, and the link's padding. Returns the packet's length, 0 if it is none. */
 static size_t sound_length(struct span frame)
 {
@@ -93,15 +170,15 @@ static struct pkt *take(struct packet *k, const struct tpacket3_hdr *h)
     size_t len = sound_length(frame);
     uint8_t protocol = len ? frame.p[9] : 0;
     if (h->tp_snaplen < h->tp_len || len == 0) {
-        o->counts[len ? IO_OUTER_COUNT_DROP_TRUNCATED : IO_OUTER_COUNT_DROP_HEADER]++;
+        outer_count(o, len ? IO_OUTER_COUNT_DROP_TRUNCATED : IO_OUTER_COUNT_DROP_HEADER, 1);
         return NULL;
     }
     if (o->sockets[protocol == IPPROTO_GRE ? OUTER_GRE : OUTER_ESP][OUTER_V4].watch.fd < 0)
         return NULL; /* no tunnel of that kind */
-    o->counts[IO_OUTER_COUNT_RECEIVED]++;
+    outer_count(o, IO_OUTER_COUNT_RECEIVED, 1);
     struct pkt *p = pkt_get(o->config.pool, len > IPV4_HEADER + PKT_SMALL);
     if (!p) {
-        o->counts[IO_OUTER_COUNT_DROP_POOL]++;
+        outer_count(o, IO_OUTER_COUNT_DROP_POOL, 1);
         return NULL;
     }
     p->data -= IPV4_HEADER;
@@ -182,7 +259,7 @@ static size_t send_all(struct packet *k, struct mmsghdr *m, size_t n)
             at += (size_t)r;
             sent += (size_t)r;
         } else if (errno == EAGAIN) {
-            k->outer->counts[IO_OUTER_COUNT_SEND_FULL] += n - at;
+            outer_count(k->outer, IO_OUTER_COUNT_SEND_FULL, n - at);
             break;
         } else if (errno != EINTR) {
             outer_count_refusal(k->outer, errno);
@@ -244,6 +321,7 @@ static void packet_close(struct outer_bypass *bypass)
 
 static enum rc open_ring(struct packet *k, struct io_error *ret_error)
 {
+    struct io_outer *o = k->outer;
     int version = TPACKET_V3;
     struct tpacket_req3 request = {.tp_block_size = RING_BLOCK,
                                    .tp_block_nr = RING_BLOCKS,
@@ -256,7 +334,7 @@ static enum rc open_ring(struct packet *k, struct io_error *ret_error)
     k->watch.fd = fd;
     if (fd < 0)
         return io_fail_errno(ret_error, io_rc_of_errno(errno), errno, "packet socket (%s)", IO_REMEDY_PRIVILEGE);
-    if (!filter_ring(fd) || setsockopt(fd, SOL_PACKET, PACKET_VERSION, &version, sizeof version) < 0 ||
+    if (!filter_all(fd) || setsockopt(fd, SOL_PACKET, PACKET_VERSION, &version, sizeof version) < 0 ||
         setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &request, sizeof request) < 0)
         return io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "ring of the packet socket");
     void *ring = mmap(NULL, (size_t)RING_BLOCK * RING_BLOCKS, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -265,7 +343,9 @@ static enum rc open_ring(struct packet *k, struct io_error *ret_error)
     k->ring = ring;
     if (bind(fd, (struct sockaddr *)&all, sizeof all) < 0)
         return io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "binding the packet socket");
-    return io_loop_watch(k->outer->loop, &k->watch, ret_error);
+    if ((o->config.part == IO_OUTER_WORKER && !join_rings(o, fd)) || !filter_ring(fd))
+        return io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "sharing packets among the workers' rings");
+    return io_loop_watch(o->loop, &k->watch, ret_error);
 }
 
 static enum rc open_sender(struct packet *k, struct io_error *ret_error)
@@ -284,17 +364,23 @@ static enum rc packet_open(struct io_outer *o, struct outer_bypass **ret, struct
     struct packet *k = calloc(1, sizeof *k);
     if (!k)
         return io_fail(ret_error, RC_NOMEM, "out of memory for the packet sockets");
+    enum rc rc = RC_OK;
     *k = (struct packet){.bypass.ops = &packet_ops,
                          .outer = o,
                          .send_fd = -1,
                          .watch = {.fd = -1, .events = IO_READ, .ready = ring_ready, .ctx = k}};
-    enum rc rc = ways_open(o->loop, o->config.mark, o->config.device, &k->ways, ret_error);
+    if (o->config.worker > 0 && o->fanout < 0)
+        rc = io_fail(ret_error, RC_UNSUPPORTED, "worker 0 has no ring");
+    if (rc == RC_OK)
+        rc = ways_open(o->loop, o->config.mark, o->config.device, &k->ways, ret_error);
     if (rc == RC_OK)
         rc = open_sender(k, ret_error);
     if (rc == RC_OK)
         rc = open_ring(k, ret_error);
     if (rc != RC_OK) {
         packet_close(&k->bypass);
+        if (o->config.worker == 0)
+            o->fanout = -1; /* its group went with it */
         return rc;
     }
     *ret = &k->bypass;

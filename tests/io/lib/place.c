@@ -71,18 +71,19 @@ static uint64_t on_round(void *ctx, uint64_t now)
     return p->until;
 }
 
-void place_start(struct place *p, const char *const *endpoints, size_t n, bool packet)
+void place_start(struct place *p, const char *const *endpoints, size_t n, const struct io_outer_config *how)
 {
     struct addr addresses[4];
     *p = (struct place){0};
     for (size_t i = 0; i < n; i++)
         OK(addr_parse(endpoints[i], &addresses[i]));
     const struct io_loop_hooks hooks = {.round = on_round, .ctx = p};
-    struct io_outer_config config = {.want = {.endpoints = addresses, .n_endpoints = n, .ipsec = true, .gre = packet},
-                                     .packet = packet,
-                                     .packets = on_packets,
-                                     .datagram = on_datagram,
-                                     .ctx = p};
+    struct io_outer_config config = *how;
+    config.want.endpoints = addresses;
+    config.want.n_endpoints = n;
+    config.packets = on_packets;
+    config.datagram = on_datagram;
+    config.ctx = p;
     struct io_error e = {""};
     OK(pkt_pool_new(1024, 64, &p->pool));
     OK(io_loop_new(&hooks, &p->loop, NULL));
@@ -105,7 +106,7 @@ int place_open(void **state)
     static struct place p;
     if (!*state)
         return 0; /* the test says so */
-    place_start(&p, (const char *const[]){HERE, THERE, "::1"}, 3, false);
+    place_start(&p, (const char *const[]){HERE, THERE, "::1"}, 3, &(struct io_outer_config){.want.ipsec = true});
     *state = &p;
     return 0;
 }

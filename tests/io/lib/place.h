@@ -31,7 +31,8 @@ struct place {
 int namespace_enter(void **state);
 void set_loopback(bool mtu, int value); /* MTU, or flags */
 
-void place_start(struct place *p, const char *const *endpoints, size_t n, bool packet);
+/* Its want.endpoints, callbacks and pool are the place's. */
+void place_start(struct place *p, const char *const *endpoints, size_t n, const struct io_outer_config *how);
 void place_end(struct place *p);
 /* For a test: one place at HERE, THERE and ::1. */
 int place_open(void **state);
