@@ -502,12 +502,12 @@ lab_render() {
 }
 
 # lab_conf [KEY=TEXT...]: the YAML that tests use, ready for lab_aditd_start. pq=, gre= (further keys of acme-gre),
-# ipsec= (of acme-ipsec), customer= (its address), top= (lines of the section ike), routes= (further items).
+# ipsec= (of acme-ipsec), customer= (its address), top= (lines of the section ike), outer= (keys of that section), routes= (further items).
 lab_conf() {
-    local pq=require gre='' ipsec='' customer=$LAB_CUST1 gre_customer=$LAB_CUST2 top='' routes='' arg
+    local pq=require gre='' ipsec='' customer=$LAB_CUST1 gre_customer=$LAB_CUST2 top='' outer='' routes='' arg
     for arg; do
         case ${arg%%=*} in
-        pq|gre|ipsec|customer|gre_customer|top|routes) printf -v "${arg%%=*}" %s "${arg#*=}" ;;
+        pq|gre|ipsec|customer|gre_customer|top|outer|routes) printf -v "${arg%%=*}" %s "${arg#*=}" ;;
         *) lab_fail "lab_conf: no key ${arg%%=*}"; return 1 ;;
         esac
     done
@@ -516,6 +516,7 @@ version: 1
 node: {name: edge-1}
 endpoints: [$LAB_EDGE]
 control: {path: /run/adit/control.sock}
+outer: {$outer}
 ike:
   identity_domain: ipsec.example.net
 $top
