@@ -15,8 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define RING_BLOCK (64 * 1024) /* some 40 large packets; also the largest packet it takes */
-#define RING_BLOCKS 256
+#define RING_BLOCK (128 * 1024) /* some 80 large packets; with room for the longest that GRO makes of GRE */
+#define RING_BLOCKS 128
 #define RING_RETIRE 1 /* ms; how long a packet waits for its block to become full */
 #define SEND_OCTETS (16 << 20)
 #define IPV4_HEADER 20

@@ -157,6 +157,30 @@ static void ipv6_goes_out_by_the_packet_socket(void **state)
     silence(pair);
 }
 
+static void set_mtu(int ns, uint32_t mtu)
+{
+    union netlink_message m;
+    enter(ns);
+    struct ifinfomsg *h = netlink_begin(&m, RTM_NEWLINK, 0, sizeof *h);
+    h->ifi_index = (int)if_nametoindex("wire");
+    mnl_attr_put_u32(&m.header, IFLA_MTU, mtu);
+    ask(&m);
+}
+
+/* As long as an IPv4 packet can be: so may be what GRO makes of GRE. */
+static void longest_packet_fits_a_block(void **state)
+{
+    struct pair *pair = both(state);
+    set_mtu(pair->far_ns, 65535);
+    set_mtu(pair->near_ns, 65535);
+    resolve(pair, false);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(send_numbers(pair, false, PKT_TO_GRE, 65535 - 20 - i, true, i, 1), 0);
+        expect(pair, PKT_FROM_GRE, 65535 - 20 - i, true, i, 1);
+    }
+    assert_int_equal(io_outer_count(pair->far.outer, IO_OUTER_COUNT_DROP_TRUNCATED), 0);
+}
+
 /* A cable pulled and plugged: the neighbour is forgotten, the kernel finds it again. */
 static void ways_follow_the_link(void **state)
 {
@@ -182,7 +206,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, pair_open, pair_close)
     const struct CMUnitTest tests[] = {T(whole_packets_pass_the_sockets_by), T(nothing_arrives_twice),
-                                       T(fragments_are_the_kernels), T(ipv6_goes_out_by_the_packet_socket),
-                                       T(ways_follow_the_link)};
+                                       T(fragments_are_the_kernels),         T(ipv6_goes_out_by_the_packet_socket),
+                                       T(longest_packet_fits_a_block),       T(ways_follow_the_link)};
     return cmocka_run_group_tests_name("io_packet", tests, namespace_enter, NULL);
 }
