@@ -6,7 +6,8 @@
  * one on a worker to its own, save dp_events(), which is the control thread's.
  *
  * A tunnel belongs to one worker, with its SAs: window, sequence numbers, IVs, path MTU. A packet that needs them and came to
- * another worker leaves that one as PKT_TO_WORKER, as it came, to be given to p->worker.
+ * another worker leaves that one as PKT_TO_WORKER, as it came, to be given to p->worker. An SA without replay protection sends from
+ * every worker.
  */
 #ifndef ADIT_DP_H
 #define ADIT_DP_H

@@ -50,6 +50,8 @@ static void prefetch_tunnels(const struct batch *b, const struct goal *goal, siz
         if (sa) {
             prefetch(SEE(sa->peer), 1);
             prefetch(sa->key_out, 1);
+            if (sa->out.shared)
+                prefetch(sa_shared(sa), 1);
         }
     }
 }

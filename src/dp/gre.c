@@ -210,7 +210,7 @@ static bool prepend_ip(struct batch *b, struct job *j)
         .tos = j->tos,
         .ttl = tun->ttl,
         .df = j->df,
-        .id = (uint16_t)(j->sa->seq + 1),
+        .id = (uint16_t)esp_out_seq(b, j),
         .payload_len = p->len,
     };
     struct wr w = wr_of(p->data - n, n);

@@ -55,11 +55,20 @@ void traffic_add(struct traffic *to, const struct traffic *t)
 
 struct traffic traffic_of_sa(const struct sa *sa)
 {
+    const struct sa_shared *s = sa->out.shared ? sa_shared(sa) : NULL;
     return (struct traffic){.packets_in = READ(sa->packets_in),
                             .bytes_in = READ(sa->bytes_in),
-                            .packets_out = READ(sa->seq),
-                            .bytes_out = READ(sa->bytes_out),
+                            .packets_out = s ? READ(s->packets_out) : READ(sa->seq),
+                            .bytes_out = s ? READ(s->bytes_out) : READ(sa->bytes_out),
                             .last_in = READ(sa->last_in)};
+}
+
+static uint64_t seq_out(const struct sa *sa)
+{
+    if (!sa->out.shared)
+        return READ(sa->seq);
+    uint64_t given = READ(sa_shared(sa)->seq);
+    return given < SEQ_HARD ? given : SEQ_HARD;
 }
 
 struct traffic traffic_of_tunnel(const struct live *live)
@@ -143,13 +152,14 @@ bool dp_sa_info(const struct dp *dp, uint32_t spi_in, struct dp_sa_info *ret)
     const struct sa *sa = sa_find_in(dp->by_in, spi_in);
     if (!sa)
         return false;
+    struct traffic traffic = traffic_of_sa(sa);
     *ret = (struct dp_sa_info){
-        .packets_in = READ(sa->packets_in),
-        .bytes_in = READ(sa->bytes_in),
-        .packets_out = READ(sa->seq),
-        .bytes_out = READ(sa->bytes_out),
+        .packets_in = traffic.packets_in,
+        .bytes_in = traffic.bytes_in,
+        .packets_out = traffic.packets_out,
+        .bytes_out = traffic.bytes_out,
         .seq_in = READ(sa->window.top),
-        .seq_out = READ(sa->seq),
+        .seq_out = seq_out(sa),
         .replay_drops = READ(sa->replay_drops),
         .integrity_drops = READ(sa->integrity_drops),
         .mtu = READ(sa->out.limits.mtu),

@@ -111,8 +111,6 @@ static enum rc sa_new(struct dp *dp, const struct child_sa *c, const struct tun 
         return RC_RANGE;
     uint32_t words = window_words(window);
     size_t size = (offsetof(struct sa, words) + words * sizeof(uint64_t) + LINE - 1) / LINE * LINE;
-    if (size < sizeof(struct sa))
-        size = sizeof(struct sa);
     struct sa *sa = aligned_alloc(LINE, size);
     if (!sa)
         return RC_NOMEM;
@@ -131,11 +129,12 @@ static enum rc sa_new(struct dp *dp, const struct child_sa *c, const struct tun 
         .selectors = selectors_of(&c->ts_local, &c->ts_remote),
         .alg = c->alg,
     };
-    memset(sa->words, 0, words * sizeof(uint64_t)); /* after the assignment, whose padding may reach into them */
-    sa->window.word = sa->words;
+    memset(sa->words, 0, size - offsetof(struct sa, words)); /* after the assignment, whose padding may reach into it */
+    sa->window.word = window ? sa->words : &sa->window.top;  /* read ahead, also without a window */
     sa->in.all4 = sa->selectors.all4;
     sa->in.all6 = sa->selectors.all6;
     sa->out = sa->in;
+    sa->out.shared = dp->config.workers > 1 && window == 0;
     sa->first_peer = peer_of(&c->path, c->udp, tun);
     sa->peer = &sa->first_peer;
     sa->from = sa_from(sa->peer);

@@ -11,5 +11,7 @@
 #define SHOW(x, v) __atomic_store_n(&(x), (v), __ATOMIC_RELEASE)
 /* By one of several writers, who also sees what the one before had written until then. */
 #define SWAP(x, v) __atomic_exchange_n(&(x), (v), __ATOMIC_ACQ_REL)
+/* By one of several writers: add; what was there before. */
+#define TAKE(x, n) __atomic_fetch_add(&(x), (n), __ATOMIC_RELAXED)
 
 #endif

@@ -137,6 +137,15 @@ struct sa_shape { /* what both directions look at; each has a copy in its own li
     uint8_t iv, icv, align;
     bool cbc, all4, all6; /* the selectors hold every IPv4, IPv6 packet */
     bool transport;       /* GRE stands straight behind the ESP header */
+    bool shared;          /* any worker sends on it, by struct sa_shared */
+};
+
+/* Of an SA whose peer does not check replay, so that its packets may overtake each other: what all workers write, apart from what all
+ * of them read, and once for all packets of the SA that follow each other in a batch (esp_out.c). */
+struct sa_shared {
+    _Alignas(LINE) uint64_t seq; /* last one given to a worker; may pass SEQ_HARD */
+    uint64_t iv_next;            /* likewise IV_HARD */
+    uint64_t packets_out, bytes_out;
 };
 
 struct traffic { /* what an SA, or all SAs of a tunnel have counted */
@@ -167,7 +176,7 @@ struct sa {
     uint64_t iv_next;         /* counter of the next packet, below the sender id */
     uint64_t bytes_out;
     uint32_t spi_out;
-    uint32_t seq; /* last one sent */
+    uint32_t seq; /* last one sent; shared: 0, and SEQ_HARD when its numbers or IVs are used up */
     struct sa_shape out;
     bool soft;  /* DP_EVENT_SA_SOFT is out */
     bool early; /* replaces another one and is not seen yet */
@@ -181,8 +190,13 @@ struct sa {
     struct dp_garbage garbage;
     struct traffic counted;    /* when it was taken away */
     struct sa_peer first_peer; /* in the same page, until the peer moves */
-    uint64_t words[];
+    uint64_t words[];          /* of the window; struct sa_shared of an SA that has none */
 };
+static inline struct sa_shared *sa_shared(const struct sa *sa)
+{
+    return (void *)sa->words;
+}
+_Static_assert(offsetof(struct sa, words) % LINE == 0 && sizeof(struct sa_shared) == LINE, "in the window's place");
 _Static_assert(offsetof(struct sa, key_out) == 2 * LINE && offsetof(struct sa, replaces) == 3 * LINE, "lines of an SA");
 _Static_assert(offsetof(struct sa, moved) + sizeof(void *) <= 2 * LINE, "lines of an SA");
 _Static_assert(sizeof(struct sa_peer) == LINE, "a peer is one line");

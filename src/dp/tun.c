@@ -72,13 +72,15 @@ static enum dp_reason take(struct pkt *p, struct in *ret)
     return DP_REASON_NONE;
 }
 
-/* Is there something about the packet that only the tunnel's worker may do? All of ESP, to the last reason why it cannot be sent; a
- * GRE sequence number; an answer, which is limited per tunnel. */
-static bool needs_owner(const struct batch *b, const struct in *in, const struct tun *tun)
+/* Is there something about the packet that only the tunnel's worker may do? ESP, but on a shared SA, to the last reason why it cannot
+ * be sent; a GRE sequence number; an answer, which is limited per tunnel. */
+static bool needs_owner(const struct batch *b, const struct in *in, const struct way *way)
 {
+    const struct tun *tun = way->tun;
+    if ((tun->esp != TUNNEL_NONE && !(way->sa && way->sa->out.shared)) || tun->gre_flags & GRE_SEQUENCE)
+        return true;
     uint32_t len = in->p->offload.gso != PKT_GSO_NONE ? super_piece(in) : in->ip.len;
-    return tun->esp != TUNNEL_NONE || tun->gre_flags & GRE_SEQUENCE ||
-           len > READ(b->w->dp->live[tun->handle].limits.mtu);
+    return len > limits_now(b, tun, way->sa ? &way->sa->out : NULL).mtu;
 }
 
 static void refuse(struct batch *b, struct pkt *p, const struct tun *tun, enum dp_reason reason)
@@ -106,7 +108,7 @@ static void run(struct batch *b, struct pkt **v, size_t n)
     for (size_t i = 0; i < k; i++) {
         struct way way = {0};
         enum dp_reason reason = way_choose(b, &in[i], &way);
-        if (UNLIKELY(way.tun && way.tun->owner != b->w->index) && needs_owner(b, &in[i], way.tun) &&
+        if (UNLIKELY(way.tun && way.tun->owner != b->w->index) && needs_owner(b, &in[i], &way) &&
             batch_elsewhere(b, in[i].p, way.tun)) {
             batch_emit(b, in[i].p);
             continue;

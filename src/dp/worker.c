@@ -65,6 +65,12 @@ bool batch_event(struct batch *b, enum dp_event_type type, const struct sa *sa, 
     return true;
 }
 
+void batch_event_once(struct batch *b, bool *raised, enum dp_event_type type, const struct sa *sa)
+{
+    if (!READ(*raised) && !SWAP(*raised, true) && !batch_event(b, type, sa, NULL))
+        WRITE(*raised, false); /* the ring was full */
+}
+
 void batch_begin(struct batch *b, struct dp_worker *w, uint64_t now, struct pkt_pool *pool, struct pkt_list *ret)
 {
     b->w = w;
@@ -76,6 +82,7 @@ void batch_begin(struct batch *b, struct dp_worker *w, uint64_t now, struct pkt_
     b->sa_last = NULL;
     b->tun_last = NULL;
     b->any_ours = false;
+    b->run = (struct run){0};
     b->coalesce = READ(w->dp->config.coalesce);
     b->n_jobs = b->n_ops = 0;
 }
@@ -106,8 +113,8 @@ bool sa_is_exhausted(struct batch *b, struct sa *sa)
 {
     if (LIKELY(READ(sa->seq) < SEQ_HARD && READ(sa->iv_next) < IV_HARD && b->now < READ(sa->hard_expiry_out)))
         return false;
-    if (!READ(sa->expired) && b->t->tun[sa->tunnel]->owner == b->w->index)
-        WRITE(sa->expired, batch_event(b, DP_EVENT_SA_HARD, sa, NULL));
+    if (sa->out.shared || b->t->tun[sa->tunnel]->owner == b->w->index)
+        batch_event_once(b, &sa->expired, DP_EVENT_SA_HARD, sa);
     return true;
 }
 

@@ -45,6 +45,13 @@ struct in { /* a packet from a TUN, parsed, on its way to a tunnel */
     bool ours;             /* dst is one of our endpoints */
 };
 
+struct run { /* packets of one shared SA that go out: what they have reserved, what was sent of it */
+    struct sa *sa;
+    uint64_t seq, iv; /* last one used; next one */
+    uint32_t left, packets;
+    uint64_t bytes;
+};
+
 struct batch {
     struct dp_worker *w;
     const struct tables *t;
@@ -57,6 +64,7 @@ struct batch {
     struct key ours_last; /* the last outer destination found to be ours */
     bool any_ours;
     uint8_t coalesce; /* DP_COALESCE_* */
+    struct run run;
     size_t n_jobs, n_ops;
     struct job job[PKT_BATCH];
     struct esp_op op[PKT_BATCH];
@@ -72,7 +80,9 @@ void batch_emit(struct batch *b, struct pkt *p); /* verdict is set; the packet l
 /* Mark as dropped and count; `tun` NULL: no tunnel's. The packet is not emitted yet. */
 void batch_drop(struct batch *b, struct pkt *p, const struct tun *tun, enum dp_reason reason);
 bool batch_event(struct batch *b, enum dp_event_type type, const struct sa *sa, const struct path *path);
-/* Sequence, IV or lifetime at its end; at the SA's own worker raises the event. */
+/* The same without a path, by the first to say so, of all workers. */
+void batch_event_once(struct batch *b, bool *raised, enum dp_event_type type, const struct sa *sa);
+/* Sequence, IV or lifetime at its end; raises the event, of an SA that is not shared at its own worker. */
 bool sa_is_exhausted(struct batch *b, struct sa *sa);
 /* Does the tunnel belong to another worker? Then the packet, which must still be as it came, gets its verdict. */
 static inline bool batch_elsewhere(const struct batch *b, struct pkt *p, const struct tun *tun)
@@ -136,7 +146,8 @@ enum dp_reason merged_settle(const struct batch *b, struct pkt *p, const struct 
 /* ---- esp_in.c, esp_out.c */
 void esp_in_begin(struct batch *b, struct pkt *p);
 void esp_in_finish(struct batch *b);
-bool esp_out_begin(struct batch *b, struct job *j); /* false: dropped */
+bool esp_out_begin(struct batch *b, struct job *j);         /* false: dropped */
+uint32_t esp_out_seq(struct batch *b, const struct job *j); /* the sequence number that it will have, if any */
 void esp_out_finish(struct batch *b);
 
 /* ---- pmtu.c */

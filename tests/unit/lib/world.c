@@ -77,6 +77,15 @@ void world_set(struct world *w, enum side side, const struct tunnel_policy *t)
     OK(dp_publish(w->dp[side]));
 }
 
+void world_unprotect(struct world *w)
+{
+    for (int side = 0; side < 2; side++) {
+        struct tunnel_policy t = world_ipsec(side);
+        t.replay_protection = false;
+        world_set(w, side, &t);
+    }
+}
+
 void world_route(struct world *w, enum side side, const char *prefix, uint32_t tunnel, uint32_t priority,
                  uint16_t weight)
 {

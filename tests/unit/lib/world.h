@@ -52,6 +52,7 @@ int world_close(void **state); /* every packet must be back in the pool */
 struct tunnel_policy world_gre(enum side side);
 struct tunnel_policy world_ipsec(enum side side);
 void world_set(struct world *w, enum side side, const struct tunnel_policy *t); /* and publish */
+void world_unprotect(struct world *w); /* at both sides: SAs of the IPsec tunnel to come check no replay */
 void world_route(struct world *w, enum side side, const char *prefix, uint32_t tunnel, uint32_t priority,
                  uint16_t weight);
 struct child_sa world_child(enum side side, struct esp_alg alg); /* 0.0.0.0/0 both ways, raw ESP */
