@@ -61,7 +61,9 @@ uint64_t ike_deadline(const struct ike *ike);                   /* when ike_tick
 
 /* ---- commands */
 enum ike_cmd_type {
-    IKE_CMD_TUNNEL_SET,    /* new or changed policy; a changed identity, endpoint or lost PSK ends its SAs */
+    /* New or changed policy; a changed identity, endpoint or lost PSK ends its SAs. An identity that another tunnel has goes over to
+     * this one: in a configuration that is good as a whole, the other one is set or removed as well. */
+    IKE_CMD_TUNNEL_SET,
     IKE_CMD_TUNNEL_REMOVE, /* Delete to the peer */
     IKE_CMD_TUNNEL_RESET,  /* Delete all SAs of the tunnel, keep the policy */
     IKE_CMD_POLICY,        /* daemon-wide policy changed; running SAs stay */

@@ -75,28 +75,45 @@ static uint64_t hash_identity(const struct ike *ike, const struct addr *local, u
     return ike_hash(ike, wr_span(&w));
 }
 
+static struct ike_identity *find_identity(const struct ike *ike, const struct addr *local, uint8_t type,
+                                          struct span data, uint64_t hash)
+{
+    for (struct map_node *n = map_first(&ike->identities, hash); n; n = map_next(n)) {
+        struct ike_identity *id = CONTAINER_OF(n, struct ike_identity, node);
+        if (id->type == type && span_equal(span_of(id->data, id->n), data) && addr_equal(&id->tunnel->endpoint, local))
+            return id;
+    }
+    return NULL;
+}
+
 struct ike_tunnel *ike_tunnel_by_identity(const struct ike *ike, const struct addr *local, uint8_t type,
                                           struct span data)
 {
     if (data.n > IDENTITY_MAX)
         return NULL;
-    uint64_t hash = hash_identity(ike, local, type, data);
-    for (struct map_node *n = map_first(&ike->identities, hash); n; n = map_next(n)) {
-        struct ike_identity *id = CONTAINER_OF(n, struct ike_identity, node);
-        if (id->type == type && span_equal(span_of(id->data, id->n), data) && addr_equal(&id->tunnel->endpoint, local))
-            return id->tunnel;
-    }
-    return NULL;
+    const struct ike_identity *id = find_identity(ike, local, type, data, hash_identity(ike, local, type, data));
+    return id ? id->tunnel : NULL;
 }
 
+static void drop_identity(struct ike *ike, struct ike_identity *id)
+{
+    struct ike_tunnel *tunnel = id->tunnel;
+    uint8_t i = 0;
+    while (tunnel->identities[i] != id)
+        i++;
+    tunnel->identities[i] = tunnel->identities[--tunnel->n_identities];
+    map_remove(&ike->identities, &id->node);
+    free(id);
+}
+
+/* From another tunnel it is taken away: that one is to be set, too, or removed. Its SAs are looked at then. */
 static enum rc add_identity(struct ike *ike, struct ike_tunnel *tunnel, const struct identity *from)
 {
     struct span data = span_of(from->data, from->n);
     if (from->n > IDENTITY_MAX)
         return RC_RANGE;
-    const struct ike_tunnel *holder = ike_tunnel_by_identity(ike, &tunnel->endpoint, from->type, data);
-    if (holder && holder->handle != tunnel->handle) /* its own older version may still be there */
-        return RC_EXISTS;
+    uint64_t hash = hash_identity(ike, &tunnel->endpoint, from->type, data);
+    struct ike_identity *held = find_identity(ike, &tunnel->endpoint, from->type, data, hash);
     struct ike_identity *id = calloc(1, sizeof *id + from->n);
     if (!id)
         return RC_NOMEM;
@@ -104,11 +121,12 @@ static enum rc add_identity(struct ike *ike, struct ike_tunnel *tunnel, const st
     id->type = from->type;
     id->n = from->n;
     memcpy(id->data, from->data, from->n); /* lint: not wire bytes: from the configuration */
-    uint64_t hash = hash_identity(ike, &tunnel->endpoint, id->type, data);
     if (map_insert(&ike->identities, &id->node, hash) != RC_OK) {
         free(id);
         return RC_NOMEM;
     }
+    if (held && held->tunnel->handle != tunnel->handle) /* its own older version may still be there */
+        drop_identity(ike, held);
     tunnel->identities[tunnel->n_identities++] = id;
     return RC_OK;
 }
@@ -167,15 +185,13 @@ static enum rc copy_policy(struct ike *ike, const struct tunnel_policy *p, struc
 
 static void drop_policy(struct ike *ike, struct ike_tunnel *tunnel)
 {
-    for (uint8_t i = 0; i < tunnel->n_identities; i++) {
-        map_remove(&ike->identities, &tunnel->identities[i]->node);
-        free(tunnel->identities[i]);
-    }
+    while (tunnel->n_identities > 0)
+        drop_identity(ike, tunnel->identities[tunnel->n_identities - 1]);
     for (uint8_t i = 0; i < tunnel->n_psks; i++)
         buf_free(&tunnel->psks[i].value);
     free(tunnel->name);
     tunnel->name = NULL;
-    tunnel->n_identities = tunnel->n_psks = tunnel->n_ts_local = tunnel->n_ts_remote = 0;
+    tunnel->n_psks = tunnel->n_ts_local = tunnel->n_ts_remote = 0;
 }
 
 void ike_tunnel_free(struct ike *ike, struct ike_tunnel *tunnel)

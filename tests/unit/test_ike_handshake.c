@@ -386,13 +386,44 @@ static void identity_is_looked_up_with_the_local_address(void **state)
     struct tunnel_policy t = edge_tunnel();
     t.tunnel = EDGE_TUNNEL + 1;
     t.name = "branch";
-    const struct ike_cmd cmd = {.type = IKE_CMD_TUNNEL_SET, .tunnel = &t};
-    assert_int_equal(edge_command(p->e, cmd), RC_EXISTS);
     OK(addr_parse("198.51.100.3", &t.endpoint));
-    OK(edge_command(p->e, cmd)); /* the same name at another address of ours */
+    edge_set(p->e, &t); /* the same name at another address of ours */
+    pair_connect(p);
+    assert_int_equal(edge_act(p->e, ACT_UP)->tunnel, EDGE_TUNNEL);
     p->i->remote.addr = t.endpoint;
     pair_connect(p);
     assert_int_equal(edge_act(p->e, ACT_UP)->tunnel, EDGE_TUNNEL + 1);
+}
+
+/* A reload lets two tunnels change their identities: in between one has both. */
+static void identities_change_places(void **state)
+{
+    (void)state;
+    struct tunnel_policy a = edge_tunnel(), b = edge_tunnel();
+    b.tunnel = EDGE_TUNNEL + 1;
+    b.name = "branch";
+    b.identities[0].data[0] = 'b'; /* bffice */
+    edge_set(p->e, &b);
+    pair_connect(p);
+    assert_int_equal(edge_act(p->e, ACT_UP)->tunnel, a.tunnel);
+    uint32_t spi = edge_act(p->e, ACT_CHILD_UP)->child->spi_in;
+
+    struct identity office = a.identities[0];
+    a.identities[0] = b.identities[0];
+    b.identities[0] = office;
+    edge_set(p->e, &a);
+    assert_int_equal(edge_act(p->e, ACT_CHILD_DOWN)->spi_in, spi); /* whoever that peer is now */
+    edge_set(p->e, &b);
+    initiator_sa_close(p->i, p->i->sa[0]);
+    pair_connect(p);
+    assert_int_equal(edge_act(p->e, ACT_UP)->tunnel, b.tunnel);
+
+    a.identities[0] = office; /* one takes it from the other, which is then removed */
+    edge_set(p->e, &a);
+    OK(edge_command(p->e, (struct ike_cmd){.type = IKE_CMD_TUNNEL_REMOVE, .handle = b.tunnel}));
+    initiator_sa_close(p->i, p->i->sa[0]);
+    pair_connect(p);
+    assert_int_equal(edge_act(p->e, ACT_UP)->tunnel, a.tunnel);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -424,6 +455,7 @@ int main(void)
         CASE(selectors_outside_the_policy_leave_the_ike_sa_up),
         CASE(initial_contact_replaces_the_old_sa),
         CASE(identity_is_looked_up_with_the_local_address),
+        CASE(identities_change_places),
     };
     return cmocka_run_group_tests_name("ike: handshake", tests, NULL, NULL);
 }
