@@ -106,8 +106,10 @@ static enum rc apply_account(struct daemon *d, const struct config_delta *delta,
     enum rc rc = handles_account(&d->handles, delta->new_account, &account);
     if (rc != RC_OK)
         return fail(e, rc, "account", config_account_label(delta->new_account), NULL);
+    const struct config_account *was =
+        d->handles.accounts[account].row; /* the new one: a change undone before it was made */
     d->handles.accounts[account].row = delta->new_account;
-    if (delta->change == CONFIG_CHANGED && (delta->fields & place))
+    if (was != delta->new_account && delta->change == CONFIG_CHANGED && (delta->fields & place))
         inside_close(d, account);
     return d->handles.accounts[account].inside ? RC_OK : inside_open(d, account, e);
 }

@@ -230,6 +230,37 @@ test_refused_reload_changes_nothing() {
     lab_aditd_reload
 }
 
+# The sockets of the first IPsec tunnel cannot be had: all else of that reload must not have happened either, or be undone.
+test_reload_that_fails_on_the_way_changes_nothing() {
+    local before after busy said status=0
+    lab_aditd_stop
+    lab_conf | sed '/acme-ipsec/d' >"$LAB_DIR/gre.yaml"
+    lab_aditd_start "$LAB_DIR/gre.yaml"
+    before=$(lab_ip acme -d link show dev adit0; lab_ip acme addr show dev adit0; lab_ip acme route show dev adit0
+        lab_ctl tunnels --json | jq '.tunnels | map(del(.packets_in, .packets_out, .bytes_in, .bytes_out))')
+    lab_spawn busy nsenter --net="/run/netns/$LAB_ID-edge" python3 -c '
+import socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("", 500))
+print("bound", flush=True)
+time.sleep(60)'
+    lab_wait_for 5 grep -q bound "$LAB_DIR/busy/log"
+    lab_conf gre='ttl: 9, mtu: 1300' routes='      - {prefix: 10.66.0.0/16, tunnel: acme-gre}' |
+        sed 's/device: adit0/device: adit1/; /fd00:2/d' >"$LAB_DIR/gre.yaml"
+    lab_render "$LAB_DIR/gre.yaml" >/dev/null
+    said=$(lab_ctl reload 2>&1) || status=$?
+    expect 'a refusal' [ "$status" != 0 ]
+    contains 'what it says' "$said" 'UDP port 500 is in use'
+    after=$(lab_ip acme -d link show dev adit0; lab_ip acme addr show dev adit0; lab_ip acme route show dev adit0
+        lab_ctl tunnels --json | jq '.tunnels | map(del(.packets_in, .packets_out, .bytes_in, .bytes_out))')
+    equal 'device, addresses, routes and tunnels' "$after" "$before"
+    equal 'lines of a failed rollback' "$(lab_aditd_log | grep -c 'rollback_failed\|inside\.')" 0
+    lab_stop busy KILL >/dev/null || :
+    contains 'the same reload now' "$(lab_ctl reload)" 'rows changed'
+    contains 'its route' "$(lab_ip acme route show dev adit1)" '10.66.0.0/16'
+    lab_aditd_conf
+}
+
 test_namespace_that_goes_and_comes_back() {
     ip netns del "$LAB_ID-made" 2>/dev/null || :
     ip netns add "$LAB_ID-made"
@@ -409,7 +440,8 @@ tap_main setup test_version_names_what_is_in_it test_check_accepts_the_demo \
     test_10000_tunnels_are_checked_within_a_second test_tun_address_and_routes_are_in_the_accounts_namespace_only \
     test_control_socket_is_for_its_owner_only test_second_instance_in_a_namespace_is_refused test_aditctl_for_people \
     test_aditctl_for_programs test_aditctl_without_a_daemon_says_so test_reload_follows_the_file test_reload_by_sighup \
-    test_refused_reload_changes_nothing test_control_socket_bears_bad_clients \
+    test_refused_reload_changes_nothing \
+    test_reload_that_fails_on_the_way_changes_nothing test_control_socket_bears_bad_clients \
     test_namespace_that_goes_and_comes_back test_stop_removes_everything_and_a_start_follows \
     test_stop_of_300_accounts_takes_no_time \
     test_kill_leaves_nothing_that_hinders_the_next_start test_shutdown_by_aditctl test_missing_namespace_is_named \
