@@ -144,7 +144,7 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
     X(fragment_timeout, DURATION, 1000, 60000, "15s", ACTIVE, "Incomplete fragments of a message are forgotten")    \
     X(fragment_size, UINT, 576, 9000, "1280", ACTIVE, "Largest IP datagram of a fragmented IKE message we send")    \
     X(fragment_size_min, UINT, 576, 9000, "576", ACTIVE, "The same, for a message that has to be repeated")         \
-    X(max_fragments, UINT, 2, 255, "64", ACTIVE, "Most fragments of one message")                                   \
+    X(max_fragments, UINT, 2, 64, "64", ACTIVE, "Most fragments of one message")                                   \
     X(max_half_open, UINT, 1, 1000000, "10000", ACTIVE, "Most unfinished handshakes")                               \
     X(cookie_threshold, UINT, 0, 1000000, "30", ACTIVE, "Unfinished handshakes above which cookies are asked for")  \
     X(cookie_threshold_per_ip, UINT, 0, 1000000, "3", ACTIVE, "The same for one source address")                    \

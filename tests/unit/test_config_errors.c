@@ -55,6 +55,8 @@
     X(number_octal, TOP("workers: ^010\n"), "workers 010", "not a number", "")                                         \
     X(number_negative, TOP("workers: ^-1\n"), "workers -1", "not a number", "")                                        \
     X(number_too_large, TOP("workers: ^65\n"), "workers 65", "out of range", "use 0 to 64")                            \
+    X(fragments_beyond_ours, TOP("ike: {max_fragments: ^65}\n"), "ike.max_fragments 65", "out of range",               \
+      "use 2 to 64")                                                                                                   \
     X(number_overflow, TOP("outer: {mark: ^0x10000000000000000}\n"), "mark", "not a number", "")                       \
     X(mtu_too_small, HEAD GRE(", mtu: ^575"), "tunnel g: mtu 575", "out of range", "use 576 to 9192")                  \
     X(weight_zero, HEAD GRE("") "    routes: [{prefix: 10.0.0.0/8, tunnel: g, weight: ^0}]\n",                         \
