@@ -167,7 +167,7 @@ struct io_tun_config {
     const char *netns;  /* name below /run/netns, or an absolute path; NULL: the daemon's own */
     bool create;        /* make the namespace (as `ip netns add` does) when it does not exist */
     const char *device; /* at most 15 octets; must not exist there */
-    unsigned queues;    /* 1 .. IO_QUEUES_MAX */
+    unsigned queues;    /* 1 .. IO_QUEUES_MAX; each may be read and written by a thread of its own */
     uint32_t account;   /* goes into every pkt read */
     bool offload;       /* super-packets and unfinished checksums may be read and written: pkt.offload */
 };
@@ -199,7 +199,7 @@ struct io_tun_counts {
     uint64_t read_error;     /* an offload that was not agreed on */
     uint64_t write_full, write_down, write_error;
 };
-void io_tun_counts(const struct io_tun *tun, struct io_tun_counts *ret);
+void io_tun_counts(const struct io_tun *tun, struct io_tun_counts *ret); /* of all queues; any thread */
 
 /* ---- link.c, route.c: what is done through the account's rtnetlink descriptor. RC_ABSENT: the device is gone. Adding what is
  * there and removing what is not are fine. */

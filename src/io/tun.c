@@ -1,6 +1,8 @@
 /* An account's TUN: opening, packets in and out. */
+#include "shared.h"
 #include "tun.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
@@ -58,6 +60,11 @@ static enum rc open_descriptors(struct io_helper *helper, const struct io_tun_co
     if (error)
         return tun_fail(tun, error, "rtnetlink socket", ret_error);
     tun->descriptors.netlink = -1;
+    size_t size = config->queues * sizeof *tun->counts;
+    tun->counts = aligned_alloc(_Alignof(struct tun_counts), size);
+    if (!tun->counts)
+        return io_fail(ret_error, RC_NOMEM, "out of memory for device %s", config->device);
+    memset(tun->counts, 0, size);
     if (tun->netns[0] && !note_namespace(tun))
         return tun_fail(tun, errno, "identity of the network namespace", ret_error);
     return RC_OK;
@@ -123,6 +130,7 @@ void io_tun_close(struct io_tun *tun)
         return;
     descriptors_close(&tun->descriptors);
     netlink_close(&tun->netlink);
+    free(tun->counts);
     free(tun);
 }
 
@@ -182,7 +190,17 @@ uint8_t io_tun_super(const struct io_tun *tun)
 
 void io_tun_counts(const struct io_tun *tun, struct io_tun_counts *ret)
 {
-    *ret = tun->counts;
+    *ret = (struct io_tun_counts){0};
+    for (unsigned i = 0; i < tun->descriptors.n_queues; i++) {
+        const struct io_tun_counts *c = &tun->counts[i].v;
+        ret->read += READ(c->read);
+        ret->written += READ(c->written);
+        ret->read_truncated += READ(c->read_truncated);
+        ret->read_error += READ(c->read_error);
+        ret->write_full += READ(c->write_full);
+        ret->write_down += READ(c->write_down);
+        ret->write_error += READ(c->write_error);
+    }
 }
 
 /* ---- packets */
@@ -255,28 +273,29 @@ static struct pkt *buffers_take(struct buffers *b, size_t len)
 }
 
 /* RC_OK and NULL: dropped, and counted. RC_LIMIT: none is there. */
-static enum rc read_one(struct io_tun *tun, int fd, struct buffers *b, struct pkt **ret)
+static enum rc read_one(struct io_tun *tun, unsigned queue, struct buffers *b, struct pkt **ret)
 {
+    struct io_tun_counts *counts = &tun->counts[queue].v;
     struct virtio_net_hdr header = {0};
     size_t front = tun->has_header ? sizeof header : 0;
     struct iovec piece[2] = {{.iov_base = &header, .iov_len = front},
                              {.iov_base = b->large->data, .iov_len = PKT_LARGE + 1}}; /* what is too large is seen */
     struct pkt_offload offload;
-    ssize_t got = readv(fd, piece, 2);
+    ssize_t got = readv(tun->descriptors.queue[queue], piece, 2);
     if (got < (ssize_t)front)
         return got < 0 && errno == EBADFD ? RC_ABSENT : RC_LIMIT;
     size_t len = (size_t)got - front;
     *ret = NULL;
     if (len > PKT_LARGE)
-        tun->counts.read_truncated++;
+        ADD(counts->read_truncated, 1);
     else if (!read_offload(&header, len, &offload))
-        tun->counts.read_error++;
+        ADD(counts->read_error, 1);
     else {
         struct pkt *p = buffers_take(b, len);
         p->from = PKT_FROM_TUN;
         p->account = tun->account;
         p->offload = offload;
-        tun->counts.read++;
+        ADD(counts->read, 1);
         *ret = p;
     }
     return RC_OK;
@@ -285,12 +304,12 @@ static enum rc read_one(struct io_tun *tun, int fd, struct buffers *b, struct pk
 enum rc io_tun_read(struct io_tun *tun, unsigned queue, struct pkt_pool *pool, struct pkt **ret, size_t max,
                     size_t *ret_n)
 {
-    int fd = io_tun_fd(tun, queue);
+    assert(queue < tun->descriptors.n_queues);
     struct buffers b = {NULL, NULL};
     size_t n = 0, octets = 0;
     enum rc rc = RC_OK;
     for (size_t tries = 0; tries < max && octets < READ_OCTETS && buffers_fill(&b, pool); tries++) {
-        rc = read_one(tun, fd, &b, &ret[n]);
+        rc = read_one(tun, queue, &b, &ret[n]);
         if (rc != RC_OK)
             break;
         octets += ret[n] ? ret[n]->len : 0;
@@ -304,19 +323,21 @@ enum rc io_tun_read(struct io_tun *tun, unsigned queue, struct pkt_pool *pool, s
 
 #define PIECES (1 + PKT_SUPER_MAX) /* of one write: the header, and the packets of a super-packet */
 
-static void count_refusal(struct io_tun *tun, int error)
+static void count_refusal(struct io_tun_counts *counts, int error)
 {
     if (error == EIO) /* the link is down */
-        tun->counts.write_down++;
+        ADD(counts->write_down, 1);
     else if (error == EAGAIN || error == ENOBUFS || error == ENOMEM)
-        tun->counts.write_full++;
+        ADD(counts->write_full, 1);
     else
-        tun->counts.write_error++;
+        ADD(counts->write_error, 1);
 }
 
 enum rc io_tun_write(struct io_tun *tun, unsigned queue, struct pkt *const *v, size_t n, size_t *ret_dropped)
 {
-    int fd = io_tun_fd(tun, queue);
+    assert(queue < tun->descriptors.n_queues);
+    struct io_tun_counts *counts = &tun->counts[queue].v;
+    int fd = tun->descriptors.queue[queue];
     size_t written = 0;
     enum rc rc = RC_OK;
     for (size_t i = 0; rc == RC_OK && i < n; i++) {
@@ -330,9 +351,9 @@ enum rc io_tun_write(struct io_tun *tun, unsigned queue, struct pkt *const *v, s
         else if (errno == EBADFD)
             rc = RC_ABSENT;
         else
-            count_refusal(tun, errno);
+            count_refusal(counts, errno);
     }
-    tun->counts.written += written;
+    ADD(counts->written, written);
     *ret_dropped = n - written;
     return rc;
 }

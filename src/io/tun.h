@@ -7,6 +7,10 @@
 
 #include <sys/stat.h>
 
+struct tun_counts { /* of one queue, in a cache line of its own: each may have another thread */
+    _Alignas(64) struct io_tun_counts v;
+};
+
 struct io_tun {
     struct descriptors descriptors; /* without the netlink socket, which is: */
     struct netlink netlink;         /* rtnetlink of its namespace */
@@ -18,7 +22,7 @@ struct io_tun {
     ino_t netns_ino;
     bool has_header;               /* struct virtio_net_hdr in front of each packet */
     const struct tun_offer *offer; /* what the kernel agreed to */
-    struct io_tun_counts counts;
+    struct tun_counts *counts;     /* of each queue */
 };
 
 /* Index and settings of a device just made: IPv4 forwarding and so on, see io_tun_open(). */
