@@ -28,7 +28,7 @@ struct act {
     uint32_t spi_in;        /* CHILD_DOWN, CHILD_MOVED */
     bool udp;               /* CHILD_MOVED */
     enum child_down why;    /* CHILD_DOWN */
-    uint32_t tunnel;        /* UP, DOWN */
+    uint32_t tunnel;        /* UP, DOWN, CHILD_MOVED */
     uint64_t sa;            /* UP, DOWN: our SPI */
 };
 #define ACTS_MAX 512

@@ -35,8 +35,8 @@ static bool mtu_changed(struct daemon *d, uint32_t tunnel)
     return true;
 }
 
-/* The suite, the mode and a NAT decide the exact MTU, of what the tunnel carries too: the kernel's routes follow every new SA that
- * changes it. */
+/* The suite, the mode and a NAT decide the exact MTU, of what the tunnel carries too: the kernel's routes follow every new SA and
+ * every move that changes it. */
 static void follow_mtu(struct daemon *d, uint32_t tunnel)
 {
     const struct handle_tunnel *t = tunnel < d->handles.n_tunnels ? &d->handles.tunnels[tunnel] : NULL;
@@ -102,7 +102,9 @@ static void child_moved(struct daemon *d, const struct act *a)
 {
     enum rc rc = dp_child_moved(d->dp, a->spi_in, &a->path, a->udp);
     d->unpublished = true;
-    if (rc != RC_OK)
+    if (rc == RC_OK)
+        follow_mtu(d, a->tunnel);
+    else
         LOG(&d->log, io_clock_now(), LOG_LEVEL_ERROR, "daemon.child_moved_failed", LOG_U64("spi_in", a->spi_in),
             LOG_STR("reason", rc_name(rc)));
 }

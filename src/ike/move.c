@@ -23,6 +23,7 @@ static void move(struct ike_turn *t, struct ike_sa *sa, const struct path *to)
         act->path = sa->path;
         act->spi_in = child->spi_in;
         act->udp = child->udp;
+        act->tunnel = sa->tunnel ? sa->tunnel->handle : TUNNEL_NONE;
     }
     if (sa->tunnel)
         ike_event_moved(t, sa, &from);

@@ -95,6 +95,7 @@ static void answer_from_the_nominated_place_moves_the_sa(void **state)
     answer_from("203.0.113.10", 7777);
     assert_int_equal(edge_act(p->e, ACT_CHILD_MOVED)->spi_in, p->e->child[0].spi_in);
     assert_true(edge_act(p->e, ACT_CHILD_MOVED)->udp);
+    assert_int_equal(edge_act(p->e, ACT_CHILD_MOVED)->tunnel, EDGE_TUNNEL);
     assert_at("203.0.113.10", 7777);
     assert_int_equal(edge_count(p->e, IKE_COUNT_NOMINATED), 1);
     assert_int_equal(edge_count(p->e, IKE_COUNT_MOVED), 1);
