@@ -271,7 +271,7 @@ enum rc io_privileges_check(bool helper, struct io_error *ret_error) ADIT_MUST_U
 void io_privileges_harden(
     void); /* early: no core dump, no ptrace, RLIMIT_MEMLOCK and RLIMIT_NOFILE as high as allowed */
 /* Late: keep CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE only, no new privileges, system call filter (not in
- * sanitizer builds). io_outer_open() and io_tun_open() still work afterwards. */
+ * sanitizer builds). io_outer_open() and io_tun_open() still work afterwards. Threads that start later inherit all of it. */
 enum rc io_privileges_drop(struct io_error *ret_error) ADIT_MUST_USE;
 
 #endif

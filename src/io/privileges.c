@@ -11,18 +11,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 static const struct {
     int number;
     const char *name, *why;
@@ -98,6 +86,9 @@ enum rc io_privileges_check(bool helper, struct io_error *ret_error)
 
 /* ---- system calls */
 
+#define NAMESPACES \
+    (CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP)
+
 enum rc system_calls_allow(const char *const *names, size_t n, struct io_error *ret_error)
 {
     if (SANITIZED)
@@ -113,13 +104,10 @@ enum rc system_calls_allow(const char *const *names, size_t n, struct io_error *
         if (r == -EDOM || r == -EINVAL) /* not a call of this architecture */
             r = 0;
     }
-    /* Threads, but no new namespaces. */
+    /* Threads, but no processes and no new namespaces. */
     if (r == 0)
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-                             SCMP_A0(SCMP_CMP_MASKED_EQ,
-                                     CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWIPC |
-                                         CLONE_NEWUTS | CLONE_NEWCGROUP,
-                                     0));
+                             SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD | NAMESPACES, CLONE_THREAD));
     if (r == 0)
         r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
     if (r == 0)

@@ -52,13 +52,16 @@ static size_t offloads_of(const struct io_tun *tun, unsigned queue)
 /* From 10.8.0.9 to the address of the device: a UDP packet whose checksum the kernel does not ask for, RFC 768. */
 static struct pkt *datagram(struct pkt_pool *pool, uint16_t sport, uint16_t dport)
 {
+    static const uint8_t header[] = {0x45, 0, 0, 32, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 8, 0, 9, 10, 8, 0, 1};
     struct pkt *p = pkt_get(pool, false);
     assert_non_null(p);
     struct wr w = wr_of(p->data, 32);
-    wr_bytes(&w, hex("4500 0020 0000 4000 4011 0000 0a080009 0a080001"));
+    wr_bytes(&w, span_of(header, sizeof header));
     wr_u16(&w, sport);
     wr_u16(&w, dport);
-    wr_bytes(&w, hex("000c 0000 61646974"));
+    wr_u16(&w, 12);
+    wr_u16(&w, 0);
+    wr_u32(&w, 0x61646974);
     uint32_t sum = 0;
     for (struct rd r = rd_of(span_of(p->data, 20)); rd_left(&r);)
         sum += rd_u16(&r);
