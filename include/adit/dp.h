@@ -62,7 +62,8 @@ struct dp_garbage *dp_garbage_take(struct dp *dp);
 void dp_garbage_free(struct dp *dp, struct dp_garbage *garbage);
 
 /* ---- packet side */
-/* crypto: the worker's own, where there are several; NULL: dp's. It outlives the worker. */
+/* crypto: the worker's own, where there are several; NULL: dp's. It outlives the worker. RC_RANGE: there is one of that number, or
+ * it is not below dp_config.workers. */
 enum rc dp_worker_new(struct dp *dp, unsigned index, struct crypto *crypto, struct dp_worker **ret) ADIT_MUST_USE;
 void dp_worker_free(struct dp_worker *w);
 /* v: up to PKT_BATCH packets, ownership goes in and comes out in ret with a verdict. ret->cap must be >= 64 * n: a packet that

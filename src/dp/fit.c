@@ -39,12 +39,12 @@ static struct addr icmp_source(const struct batch *b, const struct tun *tun, uin
 
 void way_too_big(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct tun *tun, uint16_t mtu)
 {
-    struct live *live = &b->w->dp->live[tun->handle];
+    struct bucket *bucket = &b->w->count[tun->handle].icmp;
     struct addr src = icmp_source(b, tun, ip->version);
     struct pkt *answer = NULL;
     bool own = tun->owner == b->w->index; /* as always, unless the MTU has become less meanwhile */
     if (own && mtu != 0 && src.family && wire_icmp_may_answer(p->data, ip) &&
-        bucket_allows(&live->icmp, ICMP_RATE, ICMP_RATE, b->now))
+        bucket_allows(bucket, ICMP_RATE, ICMP_RATE, b->now))
         answer = pkt_get(b->pool, false);
     if (answer) {
         struct wr w = wr_of(answer->data, PKT_SMALL);

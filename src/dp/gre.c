@@ -35,9 +35,9 @@ static bool has_key(const struct tun *tun, const struct gre_header *h)
 /* RFC 2890 2.2: out of order is whatever is at most 2^31 - 1 behind the last one, or the last one itself. */
 static bool sequence_advances(struct live *live, uint32_t sequence)
 {
-    if (sequence - live->seq_in - 1 >= UINT32_C(1) << 31)
+    if (sequence - READ(live->seq_in) - 1 >= UINT32_C(1) << 31)
         return false;
-    live->seq_in = sequence;
+    WRITE(live->seq_in, sequence);
     return true;
 }
 
@@ -99,7 +99,7 @@ static bool keepalive(struct batch *b, struct pkt *p, const struct tun *tun, uin
         p->len += outer_len;
         return true;
     }
-    struct bucket *bucket = &b->w->dp->live[tun->handle].keepalive;
+    struct bucket *bucket = &b->w->count[tun->handle].keepalive;
     bool wanted = tun->keepalive && tun->esp == TUNNEL_NONE; /* the answer would go out as it is */
     if (!wanted || !bucket_allows(bucket, KEEPALIVE_RATE, KEEPALIVE_BURST, b->now)) {
         batch_drop(b, p, tun, DP_REASON_KEEPALIVE);
@@ -179,7 +179,7 @@ bool gre_out(struct batch *b, const struct job *j)
         .len = tun->gre_len,
     };
     if (h.flags & GRE_SEQUENCE)
-        h.sequence = b->w->dp->live[tun->handle].seq_out++;
+        h.sequence = TAKE(b->w->dp->live[tun->handle].seq_out, 1);
     p->data -= h.len;
     p->len += h.len;
     wire_gre_write(p->data, &h);

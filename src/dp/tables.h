@@ -223,14 +223,12 @@ struct live {                            /* what every packet needs on one line,
     _Alignas(LINE) struct limits limits; /* GRE */
     uint16_t path_mtu;                   /* learned; 0: none */
     uint64_t path_mtu_until;
-    uint32_t seq_out;   /* GRE: next sequence number */
-    uint32_t seq_in;    /* GRE: last one received, 2^32 - 1 before the first (RFC 2890 2.2) */
-    struct sa_set *sas; /* IPsec; NULL: none */
-    struct sa *newest;  /* sas->v[0], or NULL */
-    _Alignas(LINE) struct bucket icmp;
-    struct bucket keepalive;
-    struct traffic gone;       /* of SAs that are no more */
-    const struct tun *leaving; /* of the handle's former holder: may still be in a worker's hands */
+    uint32_t seq_out;                   /* GRE: next sequence number */
+    uint32_t seq_in;                    /* GRE: last one received, 2^32 - 1 before the first (RFC 2890 2.2) */
+    struct sa_set *sas;                 /* IPsec; NULL: none */
+    struct sa *newest;                  /* sas->v[0], or NULL */
+    _Alignas(LINE) struct traffic gone; /* of SAs that are no more */
+    const struct tun *leaving;          /* of the handle's former holder: may still be in a worker's hands */
 };
 
 struct sa_index { /* open addressing; a removed entry leaves SA_GONE behind where a chain runs on */

@@ -5,7 +5,8 @@
 
 enum rc dp_worker_new(struct dp *dp, unsigned index, struct crypto *crypto, struct dp_worker **ret)
 {
-    if (index >= DP_WORKERS_MAX || dp->worker[index])
+    unsigned workers = dp->config.workers ? dp->config.workers : 1;
+    if (index >= workers || dp->worker[index])
         return RC_RANGE;
     struct dp_worker *w = calloc(1, sizeof *w);
     if (!w)

@@ -76,19 +76,24 @@ static void cores_refused(void **state)
     c.max_tunnels = TUNNEL_NONE;
     assert_int_equal(dp_new(&c, &dp), RC_RANGE);
     assert_null(dp);
-    OK(dp_new(&good, &dp));
-    struct dp_worker *first, *other = NULL, *last;
-    OK(dp_worker_new(dp, 0, NULL, &first));
-    assert_int_equal(dp_worker_new(dp, 0, NULL, &other), RC_RANGE); /* taken */
-    assert_int_equal(dp_worker_new(dp, DP_WORKERS_MAX, NULL, &other), RC_RANGE);
-    assert_null(other);
-    OK(dp_worker_new(dp, DP_WORKERS_MAX - 1, NULL, &last));
-    dp_worker_free(first);
-    OK(dp_worker_new(dp, 0, NULL, &first));
-    dp_worker_free(first);
-    dp_worker_free(last);
+    for (c = good; c.workers <= DP_WORKERS_MAX; c.workers += 16) {
+        unsigned n = c.workers ? c.workers : 1;
+        OK(dp_new(&c, &dp));
+        struct dp_worker *first, *other = NULL, *last = NULL;
+        OK(dp_worker_new(dp, 0, NULL, &first));
+        assert_int_equal(dp_worker_new(dp, 0, NULL, &other), RC_RANGE); /* taken */
+        assert_int_equal(dp_worker_new(dp, n, NULL, &other),
+                         RC_RANGE); /* nobody would wait for it to let go of garbage */
+        assert_null(other);
+        if (n > 1)
+            OK(dp_worker_new(dp, n - 1, NULL, &last));
+        dp_worker_free(first);
+        OK(dp_worker_new(dp, 0, NULL, &first));
+        dp_worker_free(first);
+        dp_worker_free(last);
+        dp_free(dp);
+    }
     dp_worker_free(NULL);
-    dp_free(dp);
     dp_free(NULL);
 }
 

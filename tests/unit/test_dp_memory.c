@@ -90,7 +90,7 @@ static enum rc make_core(struct world *w)
 static enum rc make_worker(struct world *w)
 {
     struct dp_worker *worker = NULL;
-    enum rc rc = dp_worker_new(w->dp[EDGE], 1, NULL, &worker);
+    enum rc rc = dp_worker_new(w->dp[EDGE], 3, NULL, &worker);
     assert_int_equal(rc == RC_OK, worker != NULL);
     dp_worker_free(worker);
     return rc;
@@ -108,9 +108,12 @@ static enum rc make_pool(struct world *w)
 
 static void cores_workers_pools(void **state)
 {
-    exhaust(make_core, *state, NULL);
-    exhaust(make_worker, *state, NULL);
-    exhaust(make_pool, *state, NULL);
+    struct world *w = *state;
+    dp_worker_free(w->edge[3]);
+    w->edge[3] = NULL;
+    exhaust(make_core, w, NULL);
+    exhaust(make_worker, w, NULL);
+    exhaust(make_pool, w, NULL);
 }
 
 /* ---- tunnels and routes ------------------------------------------------------------------------------------------- */
@@ -254,8 +257,9 @@ static void packets_need_no_memory(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_open, world_close)
+#define T4(f) cmocka_unit_test_setup_teardown(f, world_open_four, world_close)
     const struct CMUnitTest tests[] = {
-        T(cores_workers_pools),
+        T4(cores_workers_pools),
         T(tunnels_routes_publication),
         T(security_associations),
         T(packets_need_no_memory),

@@ -352,6 +352,117 @@ static void moved_peer_stays_until_its_grace_is_over(void **state)
     assert_int_equal(e[0].type, DP_EVENT_SA_SEEN);
 }
 
+/* ---- handed on, and meanwhile everything is different -------------------------------------------- */
+
+/* A packet that waits to be taken by worker `to`, as it came. */
+static struct pkt *in_flight(struct world *w, struct pkt *p, unsigned to)
+{
+    assert_int_equal(w->n_out, 1);
+    assert_int_equal(p->verdict, PKT_TO_WORKER);
+    assert_int_equal(p->worker, to);
+    w->n_out = 0;
+    return p;
+}
+
+static void wrong_worker_hands_it_on(void **state)
+{
+    struct world *w = *state;
+    world_up(w, GCM256, 4, false, 4);
+    struct span esp = esp_from_peer(w);
+    struct pkt *p = in_flight(w, net_to(w, 0, PKT_FROM_ESP, esp), 1);
+    p = in_flight(w, give(w, 3, p), 1); /* whoever misdelivers it */
+    assert_int_equal(give(w, 1, p)->verdict, PKT_TO_TUN);
+}
+
+/* The SA it came on, then the tunnel it would go into, then the handle's new holder, which has nothing to do with either. */
+static void its_tunnel_vanishes(void **state)
+{
+    struct world *w = *state;
+    struct dp *dp = w->dp[EDGE];
+    world_up(w, GCM256, 4, false, 4);
+    struct span esp = esp_from_peer(w);
+    struct pkt *p = in_flight(w, net_to(w, 0, PKT_FROM_ESP, esp), 1);
+    dp_child_down(dp, SPI_EDGE);
+    give(w, 1, p);
+    assert_int_equal(p->verdict, PKT_DROP);
+    assert_int_equal(p->reason, DP_REASON_ESP_UNKNOWN_SPI);
+    assert_int_equal(drops_of(w, 1, DP_REASON_ESP_UNKNOWN_SPI), 1);
+
+    struct span in = ip_packet(TO_IPSEC, IP_PROTO_UDP, 20);
+    struct pkt *first = in_flight(w, tun_to(w, 0, in), 1), *second = world_packet(w, in, PKT_FROM_TUN);
+    dp_tunnel_remove(dp, IPSEC_TUNNEL);
+    OK(dp_publish(dp));
+    give(w, 1, first);
+    assert_int_equal(first->reason, DP_REASON_NO_ROUTE);
+    world_done(w);
+
+    dp_garbage_free(dp, dp_garbage_take(dp));
+    struct tunnel_policy other = world_gre(EDGE);
+    other.tunnel = IPSEC_TUNNEL;
+    other.account = ACCOUNT + 1;
+    other.customer_endpoint = ip("192.0.2.77");
+    world_set(w, EDGE, &other);
+    give(w, 1, second);
+    assert_int_equal(second->verdict, PKT_DROP);
+    assert_int_equal(second->reason, DP_REASON_NO_ROUTE);
+    assert_int_equal(drops_of(w, 1, DP_REASON_NO_ROUTE), 2);
+    struct dp_tunnel_info info;
+    assert_true(dp_tunnel_info(dp, IPSEC_TUNNEL, &info));
+    assert_int_equal(info.counters.packets_out, 0);
+    for (int i = 0; i < DP_REASON_END; i++)
+        assert_int_equal(info.counters.drops[i], 0);
+}
+
+/* GRE goes inside ESP from now on, or no longer: another worker's. What is under way is handed on once more, and no number comes twice. */
+static void its_tunnel_gets_another_owner(void **state)
+{
+    struct world *w = *state;
+    struct tunnel_policy t = world_gre(EDGE);
+    struct child_sa c = world_child(EDGE, GCM256);
+    struct span in = ip_packet(TO_GRE, IP_PROTO_UDP, 20);
+    OK(dp_child_up(w->dp[EDGE], w->now, &c));
+    t.sequence = true;
+    world_set(w, EDGE, &t);
+    assert_int_equal(tun_to(w, 0, in)->verdict, PKT_TO_GRE);
+    struct pkt *p = in_flight(w, tun_to(w, 3, in), 0);
+    t.protect = IPSEC_TUNNEL;
+    world_set(w, EDGE, &t);
+    p = in_flight(w, give(w, 0, p), 1);
+    assert_int_equal(give(w, 1, p)->verdict, PKT_TO_ESP);
+    p = in_flight(w, tun_to(w, 0, in), 1);
+    t.protect = TUNNEL_NONE;
+    world_set(w, EDGE, &t);
+    p = in_flight(w, give(w, 1, p), 0);
+    assert_int_equal(give(w, 0, p)->verdict, PKT_TO_GRE);
+    assert_int_equal(be32(p->data + 4), 2); /* 0 as it was, 1 inside ESP */
+}
+
+/* It waits for its worker, and does not fit any more: the worker whose tunnel it is answers, and the limit is one for the tunnel. */
+static void the_path_shrinks(void **state)
+{
+    struct world *w = *state;
+    struct span big = ip_packet(TO_GRE, IP_PROTO_UDP, 1400);
+    edit(big)[6] |= 0x40; /* DF */
+    ip_mend(big);
+    assert_int_equal(tun_to(w, 3, big)->verdict, PKT_TO_GRE);
+    uint8_t icmp[8 + IP4_HEADER + 8] = {3, 4, [6] = 1300 >> 8, 1300 & 0xff};
+    struct span quoted = ip_packet_of("198.51.100.2", "192.0.2.2", IP_PROTO_GRE, hex("00000800 45000578"));
+    memcpy(icmp + 8, quoted.p, quoted.n);
+    store_be16(icmp + 2, inet_checksum(icmp, sizeof icmp));
+    struct pkt *p = net_to(w, 2, PKT_FROM_ICMP, span_of(icmp, sizeof icmp)); /* no worker of this tunnel's */
+    assert_int_equal(p->reason, DP_REASON_ICMP_DONE);
+    assert_int_equal(drops_of(w, 2, DP_REASON_ICMP_DONE), 1);
+    unsigned answers = 0;
+    for (int i = 0; i < 150; i++) {
+        p = in_flight(w, tun_to(w, 1 + (unsigned)i % 3, big), 0);
+        p = give(w, 0, p);
+        answers += p->verdict == PKT_TO_TUN;
+    }
+    assert_int_equal(answers, 100);
+    assert_int_equal(drops_of(w, 0, DP_REASON_TOO_BIG), 150);
+    assert_int_equal(world_drops(w, EDGE, DP_REASON_TOO_BIG), 150);
+}
+
 /* With one worker nothing waits. */
 static void one_worker_leaves_no_garbage(void **state)
 {
@@ -406,6 +517,10 @@ int main(void)
         T2(removed_sa_stays_until_its_grace_is_over),
         T2(removed_tunnel_stays_until_its_grace_is_over),
         T2(moved_peer_stays_until_its_grace_is_over),
+        T4(wrong_worker_hands_it_on),
+        T4(its_tunnel_vanishes),
+        T4(its_tunnel_gets_another_owner),
+        T4(the_path_shrinks),
         T1(one_worker_leaves_no_garbage),
         TEST(a_slot_changes_hands),
         T1(too_many_workers),
