@@ -59,6 +59,26 @@ static struct ike_tunnel *guess_tunnel(const struct ike *ike, const struct path 
                                   span_of(a->b, addr_size(a)));
 }
 
+/* Which SA, whose, with whom. */
+static void add_sa(struct fields *f, const struct ike_sa *sa)
+{
+    ADD(f, LOG_HEX("trace", spi_octets(f->spi_i, sa->spi_i)));
+    ADD(f, LOG_HEX("spi_r", spi_octets(f->spi_r, sa->spi_r)));
+    ADD(f, LOG_STR("tunnel", sa->tunnel ? sa->tunnel->name : "?"));
+    ADD(f, LOG_ENDPOINT("peer", sa->path.remote));
+}
+
+/* What was wanted, and what of it could not be had. */
+static void add_choice(struct fields *f, const char *offered, const char *nearest, const char *differs)
+{
+    if (offered)
+        ADD(f, LOG_STR("offered", offered));
+    if (nearest)
+        ADD(f, LOG_STR("nearest", nearest));
+    if (differs)
+        ADD(f, LOG_STR("differs", differs));
+}
+
 /* How far it came, and how long each part took. */
 static void add_progress(struct fields *f, uint64_t now, const struct ike_sa *sa)
 {
@@ -121,12 +141,7 @@ void ike_event_failed(struct ike_turn *t, const struct ike_report *r)
         add_identity(&f, r->identity->type, r->identity->data);
     if (r->candidate)
         add_candidate(&f, r->candidate);
-    if (r->offered)
-        ADD(&f, LOG_STR("offered", r->offered));
-    if (r->nearest)
-        ADD(&f, LOG_STR("nearest", r->nearest));
-    if (r->differs)
-        ADD(&f, LOG_STR("differs", r->differs));
+    add_choice(&f, r->offered, r->nearest, r->differs);
     if (r->sa)
         add_progress(&f, t->now, r->sa);
     log_event(t->ike->log, t->now, LOG_LEVEL_WARN, "ike.handshake_failed", f.v, f.n);
@@ -138,10 +153,7 @@ void ike_event_established(struct ike_turn *t, const struct ike_sa *sa, const st
 {
     struct fields f = {.n = 0};
     char ike_suite[IKE_SUITE_TEXT], esp_suite[IKE_SUITE_TEXT];
-    ADD(&f, LOG_HEX("trace", spi_octets(f.spi_i, sa->spi_i)));
-    ADD(&f, LOG_HEX("spi_r", spi_octets(f.spi_r, sa->spi_r)));
-    ADD(&f, LOG_STR("tunnel", sa->tunnel ? sa->tunnel->name : "?"));
-    ADD(&f, LOG_ENDPOINT("peer", sa->path.remote));
+    add_sa(&f, sa);
     ADD(&f, LOG_ENDPOINT("local", sa->path.local));
     add_identity(&f, sa->peer.type, span_of(sa->peer.data, sa->peer.n));
     ADD(&f, LOG_STR("suite", ike_suite_text(&sa->suite, ike_suite)));
@@ -158,10 +170,7 @@ void ike_event_established(struct ike_turn *t, const struct ike_sa *sa, const st
 
 static void add_exchange(struct fields *f, const struct ike_sa *sa, enum ike_create_kind kind, bool ours)
 {
-    ADD(f, LOG_HEX("trace", spi_octets(f->spi_i, sa->spi_i)));
-    ADD(f, LOG_HEX("spi_r", spi_octets(f->spi_r, sa->spi_r)));
-    ADD(f, LOG_STR("tunnel", sa->tunnel ? sa->tunnel->name : "?"));
-    ADD(f, LOG_ENDPOINT("peer", sa->path.remote));
+    add_sa(f, sa);
     ADD(f, LOG_STR("what", kind == CREATE_REKEY_IKE ? "IKE SA" : "Child SA"));
     ADD(f, LOG_STR("by", ours ? "us" : "peer"));
 }
@@ -176,12 +185,7 @@ void ike_event_create_failed(struct ike_turn *t, const struct ike_create_report 
     ADD(&f, LOG_STR("class", ike_count_name(r->count)));
     if (r->old)
         ADD(&f, LOG_U64("spi_in", r->old));
-    if (r->offered)
-        ADD(&f, LOG_STR("offered", r->offered));
-    if (r->nearest)
-        ADD(&f, LOG_STR("nearest", r->nearest));
-    if (r->differs)
-        ADD(&f, LOG_STR("differs", r->differs));
+    add_choice(&f, r->offered, r->nearest, r->differs);
     log_event(t->ike->log, t->now, LOG_LEVEL_WARN, rekey ? "ike.rekey_failed" : "ike.child_failed", f.v, f.n);
 }
 

@@ -1,46 +1,7 @@
 /* Adversarial list, rows 18-21: fragments. */
-#include "lib/adv.h"
+#include "lib/adv_exchange.h"
 
 #include "ike/engine.h"
-
-static void hybrid(void)
-{
-    adv->i->wish.ike.addke[0] = KE_ML_KEM_768;
-}
-
-static size_t sas(void)
-{
-    struct ike_sa_info info;
-    return edge_sas(adv->e, &info);
-}
-
-static struct session *session(void)
-{
-    return &adv->i->sa[adv->i->n_sas - 1]->s;
-}
-
-/* One sealed datagram of the peer, without its state machine. */
-static struct buf sealed(uint8_t exchange, uint32_t mid, uint8_t first, struct span text, uint16_t number,
-                         uint16_t total)
-{
-    struct buf b = {0};
-    struct ike_header h = session_header(session(), exchange, false, mid);
-    session_seal_one(session(), &h, first, text, number, total, &b);
-    return b;
-}
-
-static void silent(struct buf b, enum ike_count c)
-{
-    adv_silent(adv, buf_span(&b), c);
-    buf_free(&b);
-}
-
-static void finish_handshake(void)
-{
-    pair_carry(adv);
-    assert_non_null(initiator_current(adv->i));
-    pair_assert_agree(adv);
-}
 
 /* ---- rows 18, 19, 21 */
 

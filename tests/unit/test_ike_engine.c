@@ -1,28 +1,5 @@
 /* The IKE responder as a machine: message IDs, retransmission, fragments, Deletes, our own requests, commands. */
-#include "sim/lib/pair.h"
-
-static struct pair *p;
-
-static int set_up(void **state)
-{
-    (void)state;
-    p = pair_new(NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    pair_free(p);
-    return 0;
-}
-
-static struct ike_sa_info only_sa(void)
-{
-    struct ike_sa_info info = {0};
-    assert_in_range(edge_sas(p->e, &info), 0, 1);
-    return info;
-}
+#include "sim/lib/one_pair.h"
 
 static struct span sent(size_t n) /* the n-th datagram of the edge */
 {

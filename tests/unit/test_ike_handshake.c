@@ -1,33 +1,10 @@
 /* The responder's handshake: what comes up, what IKE_SA_INIT and IKE_AUTH refuse, and how. */
-#include "sim/lib/pair.h"
-
-static struct pair *p;
-
-static int set_up(void **state)
-{
-    (void)state;
-    p = pair_new(NULL);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    pair_free(p);
-    return 0;
-}
+#include "sim/lib/one_pair.h"
 
 static void start_over(const struct ike_policy *policy)
 {
     pair_free(p);
     p = pair_new(policy);
-}
-
-static struct ike_sa_info only_sa(void)
-{
-    struct ike_sa_info info = {0};
-    assert_in_range(edge_sas(p->e, &info), 0, 1);
-    return info;
 }
 
 /* ---- handshakes */
