@@ -42,10 +42,11 @@ void acts_clear(struct ike *ike, struct acts *a); /* frees and wipes what the ac
 /* ---- life */
 struct ike_config {
     struct ike_policy policy;
-    struct log *log;                                          /* may be NULL */
-    struct crypto *crypto;                                    /* outlives the engine */
-    const struct rng *rng;                                    /* SPIs, nonces, cookies; outlives the engine */
-    uint32_t (*spi_source)(void *ctx, const struct rng *rng); /* inbound ESP SPIs, > 255; NULL: random */
+    struct log *log;       /* may be NULL */
+    struct crypto *crypto; /* outlives the engine */
+    const struct rng *rng; /* SPIs, nonces, cookies; outlives the engine */
+    /* Inbound ESP SPIs, > 255; NULL: random */
+    uint32_t (*spi_source)(void *ctx, uint32_t tunnel, const struct rng *rng);
     void *spi_ctx;
     uint64_t unix_time_at_zero; /* Unix seconds at now == 0, for PSK not_after */
 };

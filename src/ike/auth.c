@@ -214,11 +214,11 @@ static uint16_t choose_child(struct ike_inbound *x, const struct auth *in, struc
     return 0;
 }
 
-static enum rc make_child(struct ike_inbound *x, const struct child_offer *offer)
+static enum rc make_child(struct ike_inbound *x, const struct ike_tunnel *tunnel, const struct child_offer *offer)
 {
     struct ike_auth_plan *plan = &x->auth;
     const struct ike_keymat m = {.nonces = {buf_span(&x->sa->ni), buf_span(&x->sa->nr)}};
-    enum rc rc = ike_child_prepare(x->turn, x->sa, &offer->choice.suite, &plan->child);
+    enum rc rc = ike_child_prepare(x->turn, x->sa, tunnel->handle, &offer->choice.suite, &plan->child);
     if (rc == RC_OK)
         rc = ike_child_derive(x->turn, x->sa, &m, plan->child, &plan->keys);
     if (rc)
@@ -339,7 +339,7 @@ enum ike_outcome ike_auth_request(struct ike_inbound *x)
     if (write_identity(x, tunnel) != RC_OK)
         return OUTCOME_DROP;
     uint16_t refused = in.child ? choose_child(x, &in, tunnel, &offer) : 0;
-    if (in.child && !refused && make_child(x, &offer) != RC_OK)
+    if (in.child && !refused && make_child(x, tunnel, &offer) != RC_OK)
         refused = N_NO_ADDITIONAL_SAS;
     if (refused)
         ike_write_notify(&x->reply, PROTO_NONE, span_of(NULL, 0), refused, span_of(NULL, 0));

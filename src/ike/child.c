@@ -32,17 +32,18 @@ bool ike_child_udp(const struct ike_sa *sa)
 }
 
 /* 0: the source gave nothing usable. SPIs up to 255 are reserved (RFC 4303 2.1). */
-static uint32_t fresh_spi(struct ike *ike)
+static uint32_t fresh_spi(struct ike *ike, uint32_t tunnel)
 {
     for (int i = 0; i < 64; i++) {
-        uint32_t spi = ike->spi_source ? ike->spi_source(ike->spi_ctx, ike->rng) : rng_u32(ike->rng);
+        uint32_t spi = ike->spi_source ? ike->spi_source(ike->spi_ctx, tunnel, ike->rng) : rng_u32(ike->rng);
         if (spi > 255 && !ike_child_find(ike, spi))
             return spi;
     }
     return 0;
 }
 
-enum rc ike_child_prepare(struct ike_turn *t, struct ike_sa *sa, const struct suite *suite, struct ike_child **ret)
+enum rc ike_child_prepare(struct ike_turn *t, struct ike_sa *sa, uint32_t tunnel, const struct suite *suite,
+                          struct ike_child **ret)
 {
     struct ike *ike = t->ike;
     struct ike_child *child = calloc(1, sizeof *child);
@@ -51,7 +52,7 @@ enum rc ike_child_prepare(struct ike_turn *t, struct ike_sa *sa, const struct su
     *child = (struct ike_child){
         .timer.kind = TIMER_CHILD,
         .sa = sa,
-        .spi_in = fresh_spi(ike),
+        .spi_in = fresh_spi(ike, tunnel),
         .suite = *suite,
         .since = t->now,
     };

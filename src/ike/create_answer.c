@@ -218,7 +218,7 @@ static enum rc prepare(struct ike_inbound *x, const struct create *in, struct ik
         c->fresh->alg = (struct sk_alg){c->suite.encr, c->suite.encr_bits, c->suite.integ};
         return RC_OK;
     }
-    enum rc rc = ike_child_prepare(x->turn, x->sa, &c->suite, &c->child);
+    enum rc rc = ike_child_prepare(x->turn, x->sa, x->sa->tunnel_handle, &c->suite, &c->child);
     if (rc != RC_OK)
         return rc;
     c->child->spi_out = rd_u32(&spi);

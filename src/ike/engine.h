@@ -247,7 +247,7 @@ struct ike {
     struct log *log;
     struct crypto *crypto;
     const struct rng *rng;
-    uint32_t (*spi_source)(void *ctx, const struct rng *rng);
+    uint32_t (*spi_source)(void *ctx, uint32_t tunnel, const struct rng *rng);
     void *spi_ctx;
     uint64_t unix_time_at_zero;
     uint8_t hash_key[16];
@@ -378,8 +378,8 @@ bool ike_endpoint_pq(const struct ike *ike, const struct addr *local); /* not al
 void ike_psk_digest(const struct ike *ike, struct span psk, uint8_t ret[IKE_PSK_DIGEST]);
 
 /* ---- child.c */
-/* A child with an inbound SPI of its own, not installed; ike_child_discard() takes it back. */
-enum rc ike_child_prepare(struct ike_turn *t, struct ike_sa *sa, const struct suite *suite,
+/* A child with an inbound SPI of its own, not installed; ike_child_discard() takes it back. tunnel: the SA's, or what is to be. */
+enum rc ike_child_prepare(struct ike_turn *t, struct ike_sa *sa, uint32_t tunnel, const struct suite *suite,
                           struct ike_child **ret) ADIT_MUST_USE;
 /* Its keys from the KEYMAT of an exchange (keys.h: ike_keys_child()). */
 struct ike_keymat {

@@ -182,7 +182,7 @@ static struct ike_create *begin_child(struct ike_turn *t, struct ike_sa *sa, con
         return NULL;
     c->ours = true;
     c->old = old->spi_in;
-    if (ike_child_prepare(t, sa, &old->suite, &c->child) != RC_OK) {
+    if (ike_child_prepare(t, sa, sa->tunnel_handle, &old->suite, &c->child) != RC_OK) {
         ike_create_free(t->ike, c);
         return NULL;
     }

@@ -48,6 +48,15 @@ struct edge *edge_new(const struct ike_policy *policy, uint64_t seed)
     return edge_new_on(NULL, policy, seed);
 }
 
+/* Like the daemon's with several workers: every SPI tells whose tunnel it is. */
+#define OWNERS 5
+static uint32_t spi_of_owner(void *ctx, uint32_t tunnel, const struct rng *rng)
+{
+    uint32_t spi = rng_u32(rng);
+    (void)ctx;
+    return spi - spi % OWNERS + tunnel % OWNERS;
+}
+
 struct edge *edge_new_on(struct crypto *crypto, const struct ike_policy *policy, uint64_t seed)
 {
     struct edge *e = calloc(1, sizeof *e);
@@ -60,8 +69,11 @@ struct edge *edge_new_on(struct crypto *crypto, const struct ike_policy *policy,
     e->borrowed = crypto;
     if (!crypto)
         OK(crypto_new(&e->rng, &e->crypto));
-    struct ike_config config = {
-        .crypto = e->crypto, .rng = &e->rng, .log = &e->log, .unix_time_at_zero = EDGE_UNIX_TIME};
+    struct ike_config config = {.crypto = e->crypto,
+                                .rng = &e->rng,
+                                .log = &e->log,
+                                .spi_source = spi_of_owner,
+                                .unix_time_at_zero = EDGE_UNIX_TIME};
     ike_policy_default(&config.policy);
     if (policy)
         config.policy = *policy;
@@ -105,6 +117,7 @@ static void install(struct edge *e, const struct child_sa *child)
 {
     assert_null(find(e, child->spi_in));
     assert_true(child->spi_in > 255 && child->spi_out > 255); /* RFC 4303 2.1 */
+    assert_int_equal(child->spi_in % OWNERS, child->tunnel % OWNERS);
     assert_true(child->hard_expiry > e->now);
     if (e->n_children == e->max_children) {
         e->max_children = e->max_children ? 2 * e->max_children : 16;
