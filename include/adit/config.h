@@ -297,7 +297,7 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
     X(node, NODE, 0, 0, NULL, ACTIVE, "This server")                                     \
     X(endpoints, ADDRS, 0, 64, NULL, ACTIVE, "Anycast addresses this server terminates") \
     X(outer, OUTER, 0, 0, NULL, ACTIVE, "Sockets of the outer side")                     \
-    X(workers, UINT, 0, 64, "0", LATER, "Datapath threads; 0: the one loop does it all") \
+    X(workers, UINT, 0, 64, "0", ACTIVE, "Datapath threads; 0: the one loop does it all") \
     X(ike, IKE, 0, 0, NULL, ACTIVE, "IKEv2 responder")                                   \
     X(fleet, FLEET, 0, 0, NULL, LATER, "Several servers that share their SAs")           \
     X(control, CONTROL, 0, 0, NULL, ACTIVE, "Control socket")                            \

@@ -404,7 +404,7 @@ static void note_section(struct loader *l, const struct section *s, const struct
         note_field(l, s, i, row, where);
 }
 
-/* Only what differs from the default: `workers: 0` asks for nothing that is missing. */
+/* Only what differs from the default: `metrics: {}` asks for nothing that is missing. */
 void config_notes_add(struct loader *l, const struct config *c)
 {
     note_section(l, &config_sections[SECTION_TOP], &c->row, "");

@@ -91,6 +91,28 @@ static void print_counts(const char *title, const json_t *counts)
     }
 }
 
+static void worker_row(struct table *t, const char *name, const json_t *w)
+{
+    table_row(t, name, number(num(w, "from_network")).text, number(num(w, "from_devices")).text,
+              number(num(w, "handed_on")).text, number(num(w, "taken_over")).text, number(num(w, "handoff_full")).text,
+              number(num(w, "cpu_ms")).text);
+}
+
+static void print_workers(const json_t *r)
+{
+    static const char *const headings[] = {"WORKER",     "FROM NETWORK", "FROM DEVICES", "HANDED ON",
+                                           "TAKEN OVER", "RING FULL",    "CPU MS"};
+    const json_t *workers = json_object_get(r, "workers");
+    size_t i;
+    json_t *e;
+    if (json_array_size(workers) == 0)
+        return;
+    struct table *t = table_new(headings, 7, "lrrrrrr");
+    json_array_foreach(workers, i, e) worker_row(t, number((json_int_t)i).text, e);
+    worker_row(t, "control", json_object_get(r, "control_thread"));
+    table_print_free(t, "");
+}
+
 void view_status(const json_t *r)
 {
     const json_t *tunnels = json_object_get(r, "tunnels"), *lib = json_object_get(r, "libraries");
@@ -113,6 +135,7 @@ void view_status(const json_t *r)
     print_counts("IKE", json_object_get(r, "ike"));
     print_counts("sockets", json_object_get(r, "sockets"));
     print_counts("devices", json_object_get(r, "devices"));
+    print_workers(r);
 }
 
 void view_tunnels(const json_t *r)

@@ -5,6 +5,7 @@
 #include "daemon.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 /* Sections that a running daemon cannot follow stay as they were until a restart: config_diff() names them. */
 static const char *const section_words[] = {
@@ -29,6 +30,14 @@ static enum rc command(struct daemon *d, const struct ike_cmd *cmd)
 
 /* ---- rows */
 
+/* A handle is best used again when no worker can still see who had it before. */
+static void note_garbage(struct daemon *d)
+{
+    const struct grace *g = crew_grace(d->crew);
+    d->handles.coming = g ? grace_taken(g) + 1 : 0;
+    d->handles.freed = g ? grace_freed(g) : 0;
+}
+
 static enum rc tunnel_gone(struct daemon *d, const struct config_account *account, const struct config_tunnel *row)
 {
     uint32_t a = handles_find_account(&d->handles, account->id);
@@ -39,6 +48,7 @@ static enum rc tunnel_gone(struct daemon *d, const struct config_account *accoun
     enum rc rc = row->type == TUNNEL_IPSEC ? command(d, &cmd) : RC_OK;
     dp_tunnel_remove(d->dp, tunnel);
     d->unpublished = true;
+    note_garbage(d);
     handles_drop_tunnel(&d->handles, tunnel);
     return rc;
 }
@@ -47,6 +57,7 @@ static enum rc tunnel_set(struct daemon *d, const struct config *next, const str
 {
     uint32_t tunnel, protect = TUNNEL_NONE;
     struct tunnel_policy policy;
+    note_garbage(d);
     enum rc rc = handles_tunnel(&d->handles, row, &tunnel);
     const struct config_tunnel *protector = config_tunnel_protector(row);
     if (rc == RC_OK && protector)
@@ -56,6 +67,11 @@ static enum rc tunnel_set(struct daemon *d, const struct config *next, const str
     d->handles.tunnels[tunnel].row = row;
     config_tunnel_policy(next, row, tunnel, d->handles.tunnels[tunnel].account, protect, &policy);
     rc = dp_tunnel_set(d->dp, &policy);
+    if (rc == RC_LIMIT && crew_grace(d->crew)) { /* the handle's last holder may still be in a worker's batch */
+        traffic_publish(d);
+        grace_wait(crew_grace(d->crew));
+        rc = dp_tunnel_set(d->dp, &policy);
+    }
     d->unpublished = true;
     struct ike_cmd cmd = {.type = IKE_CMD_TUNNEL_SET, .tunnel = &policy};
     if (rc == RC_OK && row->type == TUNNEL_IPSEC)
@@ -161,24 +177,20 @@ static struct io_outer_want wanted_sockets(const struct config *c)
 static enum rc open_sockets(struct daemon *d, const struct config *next, struct io_error *e)
 {
     struct io_outer_want want = wanted_sockets(next);
-    if (d->forward.outer) {
-        struct io_outer_want before = wanted_sockets(d->config);
-        want.gre |= before.gre;
-        want.ipsec |= before.ipsec;
-        return io_outer_set(d->forward.outer, &want, e);
-    }
-    struct io_outer_config config = {.want = want,
-                                     .mark = next->outer.mark,
-                                     .device = next->outer.device,
-                                     .packet = next->outer.mode == CONFIG_OUTER_PACKET,
-                                     .pool = d->forward.pool,
-                                     .packets = traffic_from_outside,
-                                     .datagram = traffic_datagram,
-                                     .ctx = d};
-    enum rc rc = io_outer_open(d->loop, &config, &d->forward.outer, e);
-    if (rc == RC_OK && io_outer_trouble(d->forward.outer))
-        LOG(&d->log, io_clock_now(), LOG_LEVEL_ERROR, "daemon.outer_mode",
-            LOG_STR("reason", io_outer_trouble(d->forward.outer)), LOG_STR("mode", "raw"));
+    if (!d->outer)
+        return sockets_open(d, next, &want, e);
+    struct io_outer_want before = wanted_sockets(d->config);
+    struct addr *both = calloc(want.n_endpoints + before.n_endpoints + 1, sizeof *both);
+    if (!both)
+        return fail(e, RC_NOMEM, "endpoints", NULL, NULL);
+    for (size_t i = 0; i < want.n_endpoints + before.n_endpoints; i++)
+        both[i] = i < want.n_endpoints ? want.endpoints[i] : before.endpoints[i - want.n_endpoints];
+    want.endpoints = both;
+    want.n_endpoints += before.n_endpoints;
+    want.gre |= before.gre;
+    want.ipsec |= before.ipsec;
+    enum rc rc = sockets_set(d, &want, e);
+    free(both);
     return rc;
 }
 
@@ -186,7 +198,7 @@ static void close_sockets(struct daemon *d, const struct config *now)
 {
     struct io_outer_want want = wanted_sockets(now);
     struct io_error e;
-    if (io_outer_set(d->forward.outer, &want, &e) != RC_OK)
+    if (sockets_set(d, &want, &e) != RC_OK)
         LOG(&d->log, io_clock_now(), LOG_LEVEL_ERROR, "daemon.sockets_failed", LOG_STR("reason", e.text));
 }
 

@@ -29,7 +29,7 @@ static json_t *socket_counts(const struct daemon *d)
 {
     json_t *o = json_object();
     for (unsigned c = 0; c < IO_OUTER_COUNT_END; c++)
-        json_object_set_new(o, io_outer_count_name(c), json_integer((json_int_t)io_outer_count(d->forward.outer, c)));
+        json_object_set_new(o, io_outer_count_name(c), json_integer((json_int_t)sockets_count(d, c)));
     return o;
 }
 
@@ -56,6 +56,28 @@ static json_t *device_counts(const struct daemon *d)
                      (json_int_t)sum.write_down, "write_error", (json_int_t)sum.write_error);
 }
 
+static json_t *worker_counts(const struct daemon *d, unsigned worker)
+{
+    struct crew_info info;
+    json_t *o = json_object();
+    crew_info(d->crew, worker, &info);
+    for (unsigned c = 0; c < FORWARD_COUNT_END; c++)
+        json_object_set_new(o, forward_count_name(c), json_integer((json_int_t)info.count[c]));
+    json_object_set_new(o, "cpu_ms", json_integer((json_int_t)(info.cpu / NS_PER_MS)));
+    return o;
+}
+
+/* Threads alone: without workers the traffic line says it all. */
+static void set_workers(json_t *o, const struct daemon *d)
+{
+    json_t *list = json_array();
+    for (unsigned i = 0; i < crew_workers(d->crew); i++)
+        json_array_append_new(list, worker_counts(d, i));
+    if (crew_workers(d->crew))
+        json_object_set_new(o, "control_thread", worker_counts(d, crew_workers(d->crew)));
+    json_object_set_new(o, "workers", list);
+}
+
 static json_t *status(struct daemon *d, uint32_t tunnel, const json_t *request, struct io_error *e)
 {
     struct report_source s = source(d);
@@ -63,6 +85,7 @@ static json_t *status(struct daemon *d, uint32_t tunnel, const json_t *request, 
     json_t *o = report_status(&s);
     json_object_set_new(o, "sockets", socket_counts(d));
     json_object_set_new(o, "devices", device_counts(d));
+    set_workers(o, d);
     return o;
 }
 

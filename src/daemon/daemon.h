@@ -5,7 +5,11 @@
  *   apply.c     a configuration, or the difference between two, becomes commands to the cores
  *   inside.c    an account's TUN: addresses, routes, MTU; rebuilt when its namespace comes back
  *   traffic.c   datagrams and actions between sockets, ike and dp
- *   forward.c   packets between sockets, TUNs and dp
+ *   sockets.c   the outer sockets, in as many parts as there are threads
+ *   crew.c      the threads that do the packet work, or none
+ *   forward.c   one thread's: packets between sockets, TUNs and dp
+ *   handoff.c   packets from one thread to another
+ *   grace.c     when what dp gave away may be freed
  *   control.c   requests of aditctl
  *   report.c    the JSON they are answered with
  *   handles.c   numbers and names of tunnels and accounts
@@ -17,7 +21,7 @@
 #include "adit/dp.h"
 #include "adit/ike.h"
 #include "adit/io.h"
-#include "forward.h"
+#include "crew.h"
 #include "handles.h"
 
 #define WARNINGS_MAX 16
@@ -46,7 +50,7 @@ struct daemon {
     struct ike *ike;
     struct acts acts;
     struct dp *dp;
-    struct forward forward;
+    struct crew *crew;
     bool unpublished;                    /* dp tables changed since dp_publish() */
     struct retired retired[RETIRED_MAX]; /* a ring, oldest first */
     size_t retired_first, n_retired;
@@ -55,7 +59,8 @@ struct daemon {
     struct io_watch helper_watch;
     int lock_fd;
     struct io_loop *loop;
-    uint64_t inside_at; /* when an account's TUN is to be looked at next */
+    struct io_outer *outer; /* IKE's part; without workers all of it */
+    uint64_t inside_at;     /* when an account's TUN is to be looked at next */
     struct io_control *control;
 
     uint64_t started;
@@ -63,6 +68,7 @@ struct daemon {
     uint64_t stop_at; /* shutting down: give up then; 0 while running */
     struct io_hazard warnings[WARNINGS_MAX];
     size_t n_warnings;
+    struct io_error failure; /* of a worker, which ends the daemon */
 };
 
 /* start.c */
@@ -92,9 +98,17 @@ void inside_sync(struct daemon *d, uint32_t account); /* addresses, routes and M
 uint64_t inside_tick(struct daemon *d, uint64_t now); /* opens what could not be opened; next deadline */
 struct io_tun *inside_tun(const struct daemon *d, uint32_t account); /* NULL: not there now */
 void inside_lost(void *daemon, uint32_t account);                    /* its device is gone */
+void inside_lost_by_workers(void *daemon);                           /* whose devices are gone, they know */
+
+/* sockets.c */
+/* All parts, or what is missing of them; then what is no longer wanted. */
+enum rc sockets_open(struct daemon *d, const struct config *next, const struct io_outer_want *want,
+                     struct io_error *ret_error) ADIT_MUST_USE;
+enum rc sockets_set(struct daemon *d, const struct io_outer_want *want, struct io_error *ret_error) ADIT_MUST_USE;
+void sockets_close(struct daemon *d);
+uint64_t sockets_count(const struct daemon *d, enum io_outer_count c); /* of all parts together */
 
 /* traffic.c */
-void traffic_from_outside(void *daemon, struct pkt **v, size_t n);
 void traffic_datagram(void *daemon, const struct path *path, struct span datagram);
 void traffic_publish(struct daemon *d);              /* dp tables become visible, if they changed */
 void traffic_execute(struct daemon *d);              /* d->acts, in their order, until none is left */

@@ -90,6 +90,22 @@ enum rc handles_account(struct handles *h, const struct config_account *row, uin
     return RC_OK;
 }
 
+/* Dense, but one whose former holder is still around comes last. */
+static uint32_t free_tunnel(const struct handles *h)
+{
+    uint32_t any = h->n_tunnels;
+    if (h->used_tunnels == h->n_tunnels)
+        return any;
+    for (uint32_t i = 0; i < h->n_tunnels; i++) {
+        if (h->tunnels[i].row)
+            continue;
+        if (h->tunnels[i].after <= h->freed)
+            return i;
+        any = i;
+    }
+    return h->n_tunnels < CONFIG_TUNNELS_MAX ? h->n_tunnels : any;
+}
+
 enum rc handles_tunnel(struct handles *h, const struct config_tunnel *row, uint32_t *ret)
 {
     uint32_t account;
@@ -101,10 +117,7 @@ enum rc handles_tunnel(struct handles *h, const struct config_tunnel *row, uint3
         *ret = known->handle;
         return RC_OK;
     }
-    uint32_t i = h->n_tunnels;
-    if (h->used_tunnels < h->n_tunnels)
-        for (i = 0; h->tunnels[i].row;)
-            i++;
+    uint32_t i = free_tunnel(h);
     rc = grow((void **)&h->tunnels, i, &h->cap_tunnels, sizeof *h->tunnels);
     if (rc == RC_OK)
         rc = add(h, account, row->name, i);
@@ -140,7 +153,7 @@ void handles_drop_account(struct handles *h, uint32_t account)
 void handles_drop_tunnel(struct handles *h, uint32_t tunnel)
 {
     forget(h, h->tunnels[tunnel].account, h->tunnels[tunnel].row->name);
-    h->tunnels[tunnel] = (struct handle_tunnel){0};
+    h->tunnels[tunnel] = (struct handle_tunnel){.after = h->coming};
     h->used_tunnels--;
 }
 

@@ -1,5 +1,6 @@
 /* handles: the dense numbers by which ike and dp know tunnels and accounts, and what they are called.
- * A tunnel keeps its handle over reloads while (account id, name) exists; a freed handle is used again.
+ * A tunnel keeps its handle over reloads while (account id, name) exists; a freed handle is used again, preferably once no worker of
+ * the datapath may still see its former holder.
  */
 #ifndef DAEMON_HANDLES_H
 #define DAEMON_HANDLES_H
@@ -10,7 +11,8 @@ struct inside;
 struct handle_tunnel {
     const struct config_tunnel *row; /* NULL: free */
     uint32_t account;
-    uint32_t mtu; /* exact inner MTU that the kernel's routes carry */
+    uint32_t mtu;   /* exact inner MTU that the kernel's routes carry */
+    uint64_t after; /* free: not used again before handles.freed has come to it, if another will do */
 };
 struct handle_account {
     const struct config_account *row; /* NULL: free */
@@ -23,6 +25,9 @@ struct handles {
     uint32_t n_tunnels, n_accounts; /* highest handle used + 1 */
     uint32_t used_tunnels, used_accounts;
     uint32_t cap_tunnels, cap_accounts;
+    uint64_t coming,
+        freed; /* numbers of the datapath's garbage (grace.h): the next to be taken, which has what a tunnel dropped now
+                             * leaves behind, and the latest that is freed; 0, both: there is none */
     struct map names; /* of struct name_node, private */
 };
 

@@ -55,6 +55,11 @@ void handoff_free(struct handoff *h)
     free(h);
 }
 
+unsigned handoff_members(const struct handoff *h)
+{
+    return h->members;
+}
+
 /* ---- the writer */
 
 bool handoff_put(struct handoff *h, unsigned from, unsigned to, struct pkt *p)

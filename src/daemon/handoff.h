@@ -15,6 +15,7 @@ struct handoff_hooks {
     void *ctx;
 };
 enum rc handoff_new(unsigned members, const struct handoff_hooks *hooks, struct handoff **ret) ADIT_MUST_USE;
+unsigned handoff_members(const struct handoff *h);
 void handoff_free(struct handoff *h); /* what lies in it belongs to its pools */
 
 /* ---- by `from` */

@@ -17,6 +17,7 @@ struct inside {
     struct io_tun *tun; /* NULL: not there now */
     uint64_t look_at;   /* can it be opened now; does its namespace still exist */
     bool complained;    /* one line per outage */
+    bool lost;          /* a worker found it gone */
     uint32_t mtu;
     struct set addresses, routes; /* as they were put there */
 };
@@ -192,14 +193,36 @@ static void forget_state(struct inside *in)
     in->mtu = 0;
 }
 
+/* ---- the device: a queue of it for every forwarder */
+
+struct queues {
+    uint32_t account;
+    struct io_tun *tun;
+    enum rc rc;
+    struct io_error *error;
+};
+
+static void add_queue(struct forward *f, void *arg)
+{
+    struct queues *q = arg;
+    if (q->rc == RC_OK)
+        q->rc = forward_tun_add(f, q->account, q->tun, q->error);
+}
+
+static void remove_queue(struct forward *f, void *arg)
+{
+    forward_tun_remove(f, *(const uint32_t *)arg);
+}
+
 /* Nobody uses it any more: it is the caller's, to be closed. NULL: there was none. */
 static struct io_tun *take_tun(struct inside *in)
 {
     struct io_tun *tun = in->tun;
     if (!tun)
         return NULL;
-    forward_tun_remove(&in->daemon->forward, in->account);
+    crew_call(in->daemon->crew, remove_queue, &in->account);
     in->tun = NULL;
+    in->lost = false;
     in->daemon->handles.accounts[in->account].open = false;
     forget_state(in);
     return tun;
@@ -239,8 +262,6 @@ void inside_sync(struct daemon *d, uint32_t account)
         complain(in, "inside.sync_failed", &e);
 }
 
-/* ---- the device */
-
 /* dp may put packets together that every TUN's kernel takes: TCP where there are offloads at all, UDP from Linux 6.2 on. */
 static void agree_on_super_packets(struct daemon *d)
 {
@@ -259,19 +280,20 @@ static enum rc open_tun(struct inside *in, struct io_error *e)
     struct io_tun_config config = {.netns = row->netns,
                                    .create = row->create,
                                    .device = row->device,
-                                   .queues = 1,
+                                   .queues = crew_size(d->crew),
                                    .offload = true,
                                    .account = in->account};
     enum rc rc = io_tun_open(d->helper, &config, &in->tun, e);
     if (rc != RC_OK)
         return rc;
     agree_on_super_packets(d);
-    rc = forward_tun_add(&d->forward, in->account, in->tun, e);
-    if (rc != RC_OK)
+    struct queues queues = {.account = in->account, .tun = in->tun, .error = e};
+    crew_call(d->crew, add_queue, &queues);
+    if (queues.rc != RC_OK)
         close_tun(in);
     else
         d->handles.accounts[in->account].open = true;
-    return rc;
+    return queues.rc;
 }
 
 static void look_again(struct inside *in, uint64_t at)
@@ -325,6 +347,23 @@ void inside_lost(void *daemon, uint32_t account)
     look_again(in, io_clock_now() + INSIDE_RETRY);
 }
 
+static void note_lost(struct forward *f, void *arg)
+{
+    struct daemon *d = arg;
+    for (uint32_t i = 0; i < d->handles.n_accounts; i++)
+        if (d->handles.accounts[i].inside)
+            d->handles.accounts[i].inside->lost |= forward_tun_is_lost(f, i);
+}
+
+void inside_lost_by_workers(void *daemon)
+{
+    struct daemon *d = daemon;
+    crew_call(d->crew, note_lost, d);
+    for (uint32_t i = 0; i < d->handles.n_accounts; i++)
+        if (d->handles.accounts[i].inside && d->handles.accounts[i].inside->lost)
+            inside_lost(d, i);
+}
+
 void inside_close(struct daemon *d, uint32_t account)
 {
     struct inside *in = d->handles.accounts[account].inside;
@@ -338,7 +377,7 @@ void inside_close(struct daemon *d, uint32_t account)
 
 void inside_close_all(struct daemon *d)
 {
-    struct io_tun **tuns = calloc(d->handles.n_accounts + 1, sizeof *tuns);
+    struct io_tun **tuns = calloc(d->handles.n_accounts + 1, sizeof(struct io_tun *));
     size_t n = 0;
     for (uint32_t i = 0; i < d->handles.n_accounts; i++) {
         struct inside *in = d->handles.accounts[i].inside;

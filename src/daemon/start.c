@@ -53,9 +53,10 @@ static uint64_t stopping(struct daemon *d, uint64_t now)
 static uint64_t round_done(void *ctx, uint64_t now)
 {
     struct daemon *d = ctx;
+    uint64_t next = crew_round(d->crew, now);
     traffic_events(d, now);
     traffic_tick(d, now);
-    uint64_t next = traffic_retired(d, now);
+    next = earlier(next, traffic_retired(d, now));
     traffic_publish(d);
     next = earlier(next, ike_deadline(d->ike));
     next = earlier(next, inside_tick(d, now));
@@ -91,12 +92,30 @@ static void on_signal(void *ctx, int signo)
     io_notify("READY=1");
 }
 
+/* The kernel spreads port 4500 and, in packet mode, ESP by SPI modulo workers: straight to the one that has the tunnel, as dp gives them
+ * out by handle. */
+static uint32_t inbound_spi(void *ctx, uint32_t tunnel, const struct rng *rng)
+{
+    const struct daemon *d = ctx;
+    uint32_t spi = rng_u32(rng), workers = crew_workers(d->crew);
+    return spi - spi % workers + tunnel % workers;
+}
+
+static void worker_failed(void *ctx, const struct io_error *why)
+{
+    struct daemon *d = ctx;
+    d->failure = *why;
+    io_loop_stop(d->loop);
+}
+
 static enum rc cores_new(struct daemon *d, struct io_error *e)
 {
     const struct config *c = d->next;
     struct ike_config ike = {.log = &d->log,
                              .crypto = d->crypto,
                              .rng = &d->rng,
+                             .spi_source = c->workers ? inbound_spi : NULL,
+                             .spi_ctx = d,
                              .unix_time_at_zero = io_clock_unix() - io_clock_now() / NS_PER_S};
     config_ike_policy(c, &ike.policy);
     /* RFC 6054: a sender id of its own for every start, so that no (key, IV) repeats */
@@ -105,11 +124,19 @@ static enum rc cores_new(struct daemon *d, struct io_error *e)
                            .sender_id = rng_u32(&d->rng) & 0xffffff,
                            .max_tunnels = MAX_TUNNELS,
                            .max_sas = c->ike.max_sas,
-                           .max_routes = MAX_ROUTES};
-    const struct forward_hooks hooks = {.lost = inside_lost, .ctx = d};
+                           .max_routes = MAX_ROUTES,
+                           .workers = c->workers};
     enum rc rc = dp_new(&dp, &d->dp);
+    const struct crew_config crew = {.workers = c->workers,
+                                     .dp = d->dp,
+                                     .loop = d->loop,
+                                     .datagram = traffic_datagram,
+                                     .lost = inside_lost_by_workers,
+                                     .tun_lost = inside_lost,
+                                     .failed = worker_failed,
+                                     .ctx = d};
     if (rc == RC_OK)
-        rc = forward_open(&d->forward, d->dp, 0, NULL, d->loop, &hooks);
+        rc = crew_new(&crew, &d->crew, e);
     if (rc == RC_OK)
         rc = ike_new(&ike, &d->ike);
     if (rc != RC_OK)
@@ -211,15 +238,22 @@ enum rc daemon_start(struct daemon *d, struct io_error *e)
     if (rc != RC_OK)
         return rc;
     daemon_look_at_host(d);
-    return io_privileges_drop(e);
+    rc = io_privileges_drop(e);
+    return rc == RC_OK ? crew_start(d->crew, e)
+                       : rc; /* capabilities and the filter are a thread's: theirs are ours now */
 }
 
 enum rc daemon_run(struct daemon *d, struct io_error *e)
 {
     LOG(&d->log, io_clock_now(), LOG_LEVEL_INFO, "daemon.started", LOG_STR("version", ADIT_VERSION),
-        LOG_U64("tunnels", d->config->n_tunnels), LOG_U64("endpoints", d->config->endpoints.n));
+        LOG_U64("tunnels", d->config->n_tunnels), LOG_U64("endpoints", d->config->endpoints.n),
+        LOG_U64("workers", crew_workers(d->crew)));
     io_notify("READY=1");
     enum rc rc = io_loop_run(d->loop, e);
+    if (rc == RC_OK && d->failure.text[0]) {
+        *e = d->failure;
+        rc = RC_UNSUPPORTED;
+    }
     LOG(&d->log, io_clock_now(), LOG_LEVEL_INFO, "daemon.stopped", LOG_BOOL("peers_told", ike_idle(d->ike)));
     return rc;
 }
@@ -228,9 +262,11 @@ void daemon_free(struct daemon *d)
 {
     if (!d)
         return;
+    crew_stop(d->crew);
     inside_close_all(d);
     io_control_close(d->control);
-    forward_close(&d->forward);
+    sockets_close(d);
+    crew_free(d->crew);
     io_loop_unwatch(&d->helper_watch);
     io_loop_free(d->loop);
     if (d->ike)

@@ -1,12 +1,6 @@
 /* Datagrams and actions between sockets, ike and dp. Executes, decides nothing. */
 #include "daemon.h"
 
-void traffic_from_outside(void *daemon, struct pkt **v, size_t n)
-{
-    struct daemon *d = daemon;
-    forward_from_outside(&d->forward, v, n);
-}
-
 void traffic_datagram(void *daemon, const struct path *path, struct span datagram)
 {
     struct daemon *d = daemon;
@@ -19,10 +13,13 @@ void traffic_publish(struct daemon *d)
     if (!d->unpublished)
         return;
     enum rc rc = dp_publish(d->dp);
-    if (rc != RC_OK)
+    if (rc != RC_OK) {
         LOG(&d->log, io_clock_now(), LOG_LEVEL_ERROR, "daemon.publish_failed", LOG_STR("reason", rc_name(rc)));
-    else
-        d->unpublished = false;
+        return;
+    }
+    d->unpublished = false;
+    if (crew_grace(d->crew))
+        grace_take(crew_grace(d->crew));
 }
 
 static bool mtu_changed(struct daemon *d, uint32_t tunnel)
@@ -113,7 +110,7 @@ static void execute_one(struct daemon *d, const struct act *a)
 {
     switch (a->type) {
     case ACT_SEND: /* any Child SA it tells of came up before it, and is published */
-        io_outer_send_datagram(d->forward.outer, &a->path, a->marker, buf_span(&a->datagram));
+        io_outer_send_datagram(d->outer, &a->path, a->marker, buf_span(&a->datagram));
         break;
     case ACT_CHILD_UP: child_up(d, a->child); break;
     case ACT_CHILD_DOWN: child_down(d, a); break;
@@ -143,11 +140,11 @@ void traffic_tick(struct daemon *d, uint64_t now)
     traffic_execute(d);
 }
 
-void traffic_events(struct daemon *d, uint64_t now)
+static void events_of(struct daemon *d, struct dp_worker *worker, uint64_t now)
 {
     struct dp_event events[32];
     size_t n;
-    while ((n = dp_events(d->forward.worker, events, ARRAY_LEN(events)))) {
+    while ((n = dp_events(worker, events, ARRAY_LEN(events)))) {
         for (size_t i = 0; i < n; i++) {
             struct ike_cmd cmd = {.spi_in = events[i].spi_in};
             switch (events[i].type) {
@@ -163,4 +160,10 @@ void traffic_events(struct daemon *d, uint64_t now)
             traffic_execute(d);
         }
     }
+}
+
+void traffic_events(struct daemon *d, uint64_t now)
+{
+    for (unsigned i = 0; i < crew_size(d->crew); i++)
+        events_of(d, crew_forward(d->crew, i)->worker, now);
 }

@@ -502,17 +502,20 @@ lab_render() {
 }
 
 # lab_conf [KEY=TEXT...]: the YAML that tests use, ready for lab_aditd_start. pq=, gre= (further keys of acme-gre),
-# ipsec= (of acme-ipsec), customer= (its address), top= (lines of the section ike), outer= (keys of that section), routes= (further items).
+# ipsec= (of acme-ipsec), customer= (its address), top= (lines of the section ike), outer= (keys of that section), routes= and tunnels=
+# (further items), workers= (ADIT_LAB_WORKERS: by default, to run any file of tests with them).
 lab_conf() {
-    local pq=require gre='' ipsec='' customer=$LAB_CUST1 gre_customer=$LAB_CUST2 top='' outer='' routes='' arg
+    local pq=require gre='' ipsec='' customer=$LAB_CUST1 gre_customer=$LAB_CUST2 top='' outer='' routes='' tunnels='' arg
+    local workers=${ADIT_LAB_WORKERS:-0}
     for arg; do
         case ${arg%%=*} in
-        pq|gre|ipsec|customer|gre_customer|top|outer|routes) printf -v "${arg%%=*}" %s "${arg#*=}" ;;
+        pq|gre|ipsec|customer|gre_customer|top|outer|routes|tunnels|workers) printf -v "${arg%%=*}" %s "${arg#*=}" ;;
         *) lab_fail "lab_conf: no key ${arg%%=*}"; return 1 ;;
         esac
     done
     cat <<YAML
 version: 1
+workers: $workers
 node: {name: edge-1}
 endpoints: [$LAB_EDGE]
 control: {path: /run/adit/control.sock}
@@ -528,6 +531,7 @@ accounts:
     tunnels:
       - {name: acme-gre, type: gre, endpoint: $LAB_EDGE, customer_endpoint: $gre_customer, interface_address: 10.255.0.2/31${gre:+, $gre}}
       - {name: acme-ipsec, type: ipsec, id: f5407d8db1a542b196c59f6d04ba8bd1, endpoint: $LAB_EDGE, customer_endpoint: $customer, interface_address: 10.255.0.0/31, psk_file: acme-ipsec.psk, pq: $pq${ipsec:+, $ipsec}}
+$tunnels
     routes:
       - {prefix: 10.1.0.0/16, tunnel: acme-ipsec, priority: 100}
       - {prefix: 10.2.0.0/16, tunnel: acme-gre, priority: 100, weight: 64}

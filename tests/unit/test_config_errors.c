@@ -435,11 +435,11 @@ static void test_later_features_are_noted(void **state)
 {
     (void)state;
     struct loaded l =
-        load_text(NULL, "workers: 4\nouter: {mode: packet}\nmetrics: {listen: \"127.0.0.1:9587\"}\n" HEAD GRE(
+        load_text(NULL, "node: {slot: 4}\nouter: {mode: packet}\nmetrics: {listen: \"127.0.0.1:9587\"}\n" HEAD GRE(
                             ", interface_address: 10.0.0.0/31, health_check: {enabled: true, rate: mid}")
                             IPSEC(", allow_null_cipher: true"));
     assert_int_equal(l.rc, RC_OK);
-    assert_true(report_has(&l.report, 1, 10, "note: workers: accepted, not active yet", "", ""));
+    assert_true(report_has(&l.report, 1, 14, "note: node.slot: accepted, not active yet", "", ""));
     assert_true(report_has(&l.report, 3, 19, "note: metrics.listen: accepted, not active yet", "", ""));
     assert_true(
         report_has(&l.report, 12, 140, "note: tunnel g: health_check.enabled: accepted, not active yet", "", ""));
