@@ -3,6 +3,7 @@
 #include "io/lib/place.h"
 
 #include <linux/icmp.h>
+#include <linux/if.h>
 #include <linux/sock_diag.h>
 #include <pthread.h>
 #include <sys/resource.h>
@@ -20,7 +21,7 @@ struct field {
 
 static const char *const far_ends[] = {FAR, FAR6};
 
-static int field_open(void **state, bool packet)
+static int field_open(void **state, bool packet, const char *device)
 {
     static struct field f;
     if (!*state)
@@ -32,6 +33,8 @@ static int field_open(void **state, bool packet)
     enter(f.far_ns);
     how.workers = WORKERS;
     how.packet = packet;
+    how.device = device;
+    set_loopback(false, device ? 0 : IFF_UP); /* what only sends needs none */
     for (unsigned i = 0; i <= WORKERS; i++) {
         how.part = i ? IO_OUTER_WORKER : IO_OUTER_IKE;
         how.worker = i ? i - 1 : 0;
@@ -45,12 +48,22 @@ static int field_open(void **state, bool packet)
 
 static int sockets(void **state)
 {
-    return field_open(state, false);
+    return field_open(state, false, NULL);
 }
 
 static int rings(void **state)
 {
-    return field_open(state, true);
+    return field_open(state, true, NULL);
+}
+
+static int sockets_of_a_device(void **state)
+{
+    return field_open(state, false, "wire");
+}
+
+static int rings_of_a_device(void **state)
+{
+    return field_open(state, true, "wire");
 }
 
 static int field_close(void **state)
@@ -484,6 +497,14 @@ int main(void)
 {
 #define S(f) cmocka_unit_test_setup_teardown(f, sockets, field_close)
 #define R(f) cmocka_unit_test_setup_teardown(f, rings, field_close)
+#define S_DEVICE(f)                                                  \
+    {                                                                \
+#f "_of_a_device", f, sockets_of_a_device, field_close, NULL \
+    }
+#define R_DEVICE(f)                                                \
+    {                                                              \
+#f "_of_a_device", f, rings_of_a_device, field_close, NULL \
+    }
     const struct CMUnitTest tests[] = {
         S(port_4500_goes_by_spi),
         S(a_run_stays_together),
@@ -500,7 +521,11 @@ int main(void)
         R(rings_take_gre_by_flow),
         R(rings_leave_the_rest),
         R(rings_stay_over_a_reload),
-        R(every_worker_sends_from_the_source_named),
+        {"every_worker_sends_from_the_source_named_with_rings", every_worker_sends_from_the_source_named, rings,
+         field_close, NULL},
+        S_DEVICE(every_worker_sends_from_the_source_named),
+        S_DEVICE(raw_packets_have_one_reader),
+        R_DEVICE(rings_take_esp_by_spi),
     };
     return cmocka_run_group_tests_name("io_workers", tests, namespace_enter, NULL);
 }
