@@ -27,11 +27,11 @@ struct party {
     struct crypto *crypto;
     struct pkt_pool *pool;
     struct ring *mine, *other; /* handed to me, by me */
-    const uint8_t *esp;        /* a packet of the peer's, always the same */
-    uint32_t esp_len;
-    size_t rounds; /* batches done: between two of them it holds nothing */
+    struct span esp;           /* a packet of the peer's, always the same */
+    struct span icmp[2];       /* routers' words about our GRE and our ESP */
+    size_t rounds;             /* batches done: between two of them it holds nothing */
     bool *stop;
-    uint64_t handed, taken, sent, to_tun, replays, wrong;
+    uint64_t handed, taken, sent, sent_esp, to_tun, replays, lowered, wrong;
     unsigned index;
 };
 
@@ -56,13 +56,16 @@ static void look_at(struct party *me, struct pkt *p)
         hand_on(me, p);
         break;
     case PKT_TO_ESP:
-    case PKT_TO_NATT:
+    case PKT_TO_NATT: me->sent_esp++; /* fall through */
     case PKT_TO_GRE: me->sent++; break;
     case PKT_TO_TUN:
         me->wrong += p->account != ACCOUNT;
         me->to_tun++;
         break;
-    case PKT_DROP: me->replays += p->reason == DP_REASON_ESP_REPLAY; break;
+    case PKT_DROP:
+        me->replays += p->reason == DP_REASON_ESP_REPLAY;
+        me->lowered += p->reason == DP_REASON_ICMP_DONE;
+        break;
     }
 }
 
@@ -77,13 +80,13 @@ static void run(struct party *me, struct pkt **v, size_t n, bool tun)
     }
 }
 
-static struct pkt *packet(struct party *me, const uint8_t *data, uint32_t n, enum pkt_from from)
+static struct pkt *packet(struct party *me, struct span data, enum pkt_from from)
 {
     struct pkt *p = pkt_get(me->pool, false);
     if (!p)
         abort();
-    memcpy(p->data, data, n);
-    p->len = n;
+    memcpy(p->data, data.p, data.n);
+    p->len = (uint32_t)data.n;
     p->from = from;
     p->account = ACCOUNT;
     p->outer = world_outer(EDGE, 4);
@@ -95,7 +98,7 @@ static void take_ring(struct party *me)
     struct ring *r = me->mine;
     for (size_t out = r->out, in = SEE(r->in); out != in; out++) {
         uint8_t from = r->slot[out % RING].from;
-        struct pkt *p = packet(me, r->slot[out % RING].b, r->slot[out % RING].len, from);
+        struct pkt *p = packet(me, span_of(r->slot[out % RING].b, r->slot[out % RING].len), from);
         SHOW(r->out, out + 1);
         me->taken++;
         run(me, &p, 1, from == PKT_FROM_TUN);
@@ -117,10 +120,10 @@ static void *work(void *ctx)
     while (!SEE(*me->stop)) {
         struct pkt *v[16];
         for (size_t i = 0; i < 16; i++)
-            v[i] = packet(me, inner[i % 3], sizeof inner[0], PKT_FROM_TUN);
+            v[i] = packet(me, span_of(inner[i % 3], sizeof inner[0]), PKT_FROM_TUN);
         run(me, v, 16, true);
         for (size_t i = 0; i < 4; i++)
-            v[i] = packet(me, me->esp, me->esp_len, PKT_FROM_ESP);
+            v[i] = i < 2 ? packet(me, me->esp, PKT_FROM_ESP) : packet(me, me->icmp[i - 2], PKT_FROM_ICMP);
         run(me, v, 4, false);
         take_ring(me);
         SHOW(me->rounds, me->rounds + 1);
@@ -136,8 +139,17 @@ static void wait_for_grace(const struct party *party)
             sched_yield();
 }
 
+/* GRE, with sequence numbers, goes inside ESP and out again: it changes its owner. */
+static void change_gre(struct world *w, uint32_t round)
+{
+    struct tunnel_policy gre = world_gre(EDGE);
+    gre.sequence = true;
+    gre.protect = round % 2 ? IPSEC_TUNNEL : TUNNEL_NONE;
+    OK(dp_tunnel_set(w->dp[EDGE], &gre));
+}
+
 /* One round of changes: the SA is replaced, its peer moves, a route comes and goes, a tunnel changes and another is made and removed. */
-static void change_all(struct world *w, uint32_t round)
+static void change_all(struct world *w, uint32_t round, bool shared)
 {
     struct dp *dp = w->dp[EDGE];
     struct child_sa c = world_child(EDGE, round % 2 ? GCM256 : CBC256);
@@ -151,8 +163,13 @@ static void change_all(struct world *w, uint32_t round)
     moved.remote.port = (uint16_t)(1024 + round);
     OK(dp_child_moved(dp, c.spi_in, &moved, round % 3 == 0));
     OK(dp_child_moved(dp, c.spi_in, &moved, round % 3 == 1));
+    if (shared)
+        dp_child_retire(dp, before, NEVER);
     if (before != SPI_EDGE)
         dp_child_down(dp, before);
+    if (shared)
+        change_gre(w, round);
+    ipsec.replay_protection = more.replay_protection = !shared;
     ipsec.ttl = (uint8_t)(round % 200 + 1);
     OK(dp_tunnel_set(dp, &ipsec));
     more.tunnel = 5;
@@ -180,21 +197,37 @@ static uint64_t ask(struct world *w, uint64_t before)
     return sum.packets_out;
 }
 
-static void everything_changes(void **state)
+/* "Too big", quoting a packet of ours of that protocol. */
+static struct span icmp_about(uint8_t *p, uint8_t proto, struct span payload, uint16_t mtu)
 {
-    struct world *w = *state;
+    struct span quoted = ip_packet_of("198.51.100.2", "192.0.2.2", proto, payload);
+    memset(p, 0, 8);
+    p[0] = 3;
+    p[1] = 4;
+    store_be16(p + 6, mtu);
+    memcpy(p + 8, quoted.p, quoted.n);
+    store_be16(p + 2, inet_checksum(p, 8 + quoted.n));
+    return span_of(p, 8 + quoted.n);
+}
+
+/* ROUNDS of changes under two threads. party: what they have seen. Returns what went out, as the core counts it. */
+static uint64_t change_under(struct world *w, struct party *party, bool shared)
+{
     static struct ring ring[WORKERS];
-    struct party party[WORKERS] = {{0}};
     pthread_t thread[WORKERS];
     bool stop = false;
-    uint8_t esp[256];
+    uint8_t esp[256], icmp[WORKERS][2][128];
     world_up(w, GCM256, 4, false, 4);
     struct pkt *p = world_tun(w, PEER, ip_packet("10.1.0.1", "10.9.0.1", IP_PROTO_UDP, 20));
     uint32_t esp_len = p->len;
     memcpy(esp, p->data, esp_len);
     for (unsigned i = 0; i < WORKERS; i++) {
         party[i] = (struct party){
-            .mine = &ring[i], .other = &ring[!i], .esp = esp, .esp_len = esp_len, .stop = &stop, .index = i};
+            .mine = &ring[i], .other = &ring[!i], .esp = span_of(esp, esp_len), .stop = &stop, .index = i};
+        ring[i].in = ring[i].out = 0;
+        party[i].icmp[0] =
+            icmp_about(icmp[i][0], IP_PROTO_GRE, hex(shared ? "10000800 00000000" : "00000800 45000578"), 1400);
+        party[i].icmp[1] = icmp_about(icmp[i][1], IP_PROTO_ESP, hex("22222222 00000001"), (uint16_t)(1380 + 20 * i));
         OK(crypto_new(NULL, &party[i].crypto));
         OK(pkt_pool_new(256, 4, &party[i].pool));
         dp_worker_free(w->edge[i]);
@@ -207,7 +240,7 @@ static void everything_changes(void **state)
 
     uint64_t out = 0;
     for (uint32_t round = 0; round < ROUNDS; round++) {
-        change_all(w, round);
+        change_all(w, round, shared);
         out = ask(w, out);
         struct dp_garbage *g = dp_garbage_take(w->dp[EDGE]);
         assert_non_null(g);
@@ -218,14 +251,26 @@ static void everything_changes(void **state)
     for (unsigned i = 0; i < WORKERS; i++)
         assert_int_equal(pthread_join(thread[i], NULL), 0);
     dp_garbage_free(w->dp[EDGE], dp_garbage_take(w->dp[EDGE]));
+    return ask(w, out);
+}
 
-    assert_int_equal(party[0].wrong + party[1].wrong, 0);
-    assert_int_equal(party[0].to_tun + party[1].to_tun, 1); /* one number, once, wherever it came in */
-    assert_true(party[1].replays > 0);
-    assert_true(party[1].taken > 0 && party[0].handed >= party[1].taken);
-    assert_int_equal(party[1].handed, 0); /* of number 0's tunnel nothing needs it */
-    assert_int_equal(ask(w, out), party[0].sent + party[1].sent);
+/* The last ICMP, move and publication may have been at it all together: what is let through is what the path MTU allows. */
+static void assert_settled(struct world *w)
+{
+    struct dp_tunnel_info info;
+    struct dp_overhead o = {.type = TUNNEL_IPSEC, .alg = GCM256}; /* of the last round's SA */
+    assert_true(dp_tunnel_info(w->dp[EDGE], IPSEC_TUNNEL, &info));
+    assert_true(info.path_mtu == 1500 || info.path_mtu == 1400 || info.path_mtu == 1380);
+    assert_int_equal(info.mtu, dp_inner_mtu(&o, info.path_mtu));
+    assert_int_equal(info.mss4, info.mtu - 40);
+}
+
+static void close_parties(struct world *w, struct party *party)
+{
+    assert_settled(w);
     for (unsigned i = 0; i < WORKERS; i++) {
+        assert_int_equal(party[i].wrong, 0);
+        assert_true(party[i].lowered > 0);
         assert_int_equal(pkt_pool_available(party[i].pool, false), 256);
         pkt_pool_free(party[i].pool);
         dp_worker_free(w->edge[i]);
@@ -235,9 +280,44 @@ static void everything_changes(void **state)
     w->w[EDGE] = w->edge[0];
 }
 
+static void everything_changes(void **state)
+{
+    struct world *w = *state;
+    struct party party[WORKERS];
+    uint64_t out = change_under(w, party, false);
+    assert_int_equal(out, party[0].sent + party[1].sent);
+    assert_int_equal(party[0].sent_esp, 0);
+    assert_int_equal(party[0].to_tun + party[1].to_tun, 1); /* one number, once, wherever it came in */
+    assert_true(party[1].replays > 0);
+    assert_true(party[1].taken > 0 && party[0].handed >= party[1].taken);
+    assert_int_equal(party[1].handed, 0); /* of number 0's tunnel nothing needs it */
+    close_parties(w, party);
+}
+
+/* Both send on the SA that is replaced, retired, moved and removed; GRE, with its numbers, is one's and the other's by turns, and inside
+ * ESP counts for both tunnels. */
+static void one_sa_of_both(void **state)
+{
+    struct world *w = *state;
+    struct party party[WORKERS];
+    struct dp_tunnel_info gre;
+    world_unprotect(w);
+    uint64_t out = change_under(w, party, true);
+    assert_true(party[0].sent_esp > 0 && party[1].sent_esp > 0);
+    assert_true(dp_tunnel_info(w->dp[EDGE], GRE_TUNNEL, &gre));
+    uint64_t gre_alone = party[0].sent + party[1].sent - party[0].sent_esp - party[1].sent_esp;
+    assert_in_range(gre.counters.packets_out, gre_alone, UINT64_MAX);
+    assert_int_equal(out - gre.counters.packets_out, party[0].sent_esp + party[1].sent_esp);
+    assert_true(party[0].handed > 0 && party[1].handed > 0);
+    close_parties(w, party);
+}
+
 int main(void)
 {
+#define T2(f) cmocka_unit_test_setup_teardown(f, world_open_two, world_close)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(everything_changes, world_open_two, world_close)};
+        T2(everything_changes),
+        T2(one_sa_of_both),
+    };
     return cmocka_run_group_tests_name("dp_threads", tests, NULL, NULL);
 }
