@@ -144,7 +144,7 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
     X(fragment_timeout, DURATION, 1000, 60000, "15s", ACTIVE, "Incomplete fragments of a message are forgotten")    \
     X(fragment_size, UINT, 576, 9000, "1280", ACTIVE, "Largest IP datagram of a fragmented IKE message we send")    \
     X(fragment_size_min, UINT, 576, 9000, "576", ACTIVE, "The same, for a message that has to be repeated")         \
-    X(max_fragments, UINT, 2, 64, "64", ACTIVE, "Most fragments of one message")                                   \
+    X(max_fragments, UINT, 2, 64, "64", ACTIVE, "Most fragments of one message")                                    \
     X(max_half_open, UINT, 1, 1000000, "10000", ACTIVE, "Most unfinished handshakes")                               \
     X(cookie_threshold, UINT, 0, 1000000, "30", ACTIVE, "Unfinished handshakes above which cookies are asked for")  \
     X(cookie_threshold_per_ip, UINT, 0, 1000000, "3", ACTIVE, "The same for one source address")                    \
@@ -292,17 +292,17 @@ enum config_rate { CONFIG_RATE_LOW, CONFIG_RATE_MID, CONFIG_RATE_HIGH };
     X(tunnels, TUNNELS, 0, CONFIG_TUNNELS_MAX, NULL, ACTIVE, "Tunnels")                                      \
     X(routes, ROUTES, 0, CONFIG_ROUTES_MAX, NULL, ACTIVE, "What goes into the tunnels")
 
-#define CONFIG_TOP_FIELDS(X)                                                             \
-    X(version, UINT, 1, 1, CONFIG_REQUIRED, ACTIVE, "Version of this format")            \
-    X(node, NODE, 0, 0, NULL, ACTIVE, "This server")                                     \
-    X(endpoints, ADDRS, 0, 64, NULL, ACTIVE, "Anycast addresses this server terminates") \
-    X(outer, OUTER, 0, 0, NULL, ACTIVE, "Sockets of the outer side")                     \
+#define CONFIG_TOP_FIELDS(X)                                                              \
+    X(version, UINT, 1, 1, CONFIG_REQUIRED, ACTIVE, "Version of this format")             \
+    X(node, NODE, 0, 0, NULL, ACTIVE, "This server")                                      \
+    X(endpoints, ADDRS, 0, 64, NULL, ACTIVE, "Anycast addresses this server terminates")  \
+    X(outer, OUTER, 0, 0, NULL, ACTIVE, "Sockets of the outer side")                      \
     X(workers, UINT, 0, 64, "0", ACTIVE, "Datapath threads; 0: the one loop does it all") \
-    X(ike, IKE, 0, 0, NULL, ACTIVE, "IKEv2 responder")                                   \
-    X(fleet, FLEET, 0, 0, NULL, LATER, "Several servers that share their SAs")           \
-    X(control, CONTROL, 0, 0, NULL, ACTIVE, "Control socket")                            \
-    X(metrics, METRICS, 0, 0, NULL, LATER, "Metrics page")                               \
-    X(log, LOG, 0, 0, NULL, ACTIVE, "Log")                                               \
+    X(ike, IKE, 0, 0, NULL, ACTIVE, "IKEv2 responder")                                    \
+    X(fleet, FLEET, 0, 0, NULL, LATER, "Several servers that share their SAs")            \
+    X(control, CONTROL, 0, 0, NULL, ACTIVE, "Control socket")                             \
+    X(metrics, METRICS, 0, 0, NULL, LATER, "Metrics page")                                \
+    X(log, LOG, 0, 0, NULL, ACTIVE, "Log")                                                \
     X(accounts, ACCOUNTS, 0, CONFIG_ACCOUNTS_MAX, NULL, ACTIVE, "Customers")
 
 /* ---- the structs that follow from the lists */
