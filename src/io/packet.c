@@ -1,6 +1,9 @@
-/* outer.mode packet: AF_PACKET. In comes a ring that the kernel fills block by block (TPACKET_V3), out go packets straight to the
- * device's queue (PACKET_QDISC_BYPASS): no IP layer, no netfilter, no queueing discipline. IPv4 in; IPv4 and IPv6 out: a received
- * IPv6 packet does not tell whether it was reassembled, so the raw socket keeps IPv6.
+/* outer.mode packet: AF_PACKET. In come packets by a ring shared with the kernel, out they go straight to the device's queue
+ * (PACKET_QDISC_BYPASS): no IP layer, no netfilter, no queueing discipline. IPv4 in; IPv4 and IPv6 out: a received IPv6 packet does
+ * not tell whether it was reassembled, so the raw socket keeps IPv6.
+ *
+ * The ring is of version 2, which hands over each packet as it comes. Version 3 hands over blocks, and one that is not full after a
+ * millisecond: a quiet tunnel's every packet would wait for that.
  *
  * Port 4500 stays with its sockets: coalesced by the kernel they cost less than a ring. */
 #include "bypass.h"
@@ -15,9 +18,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define RING_BLOCK (128 * 1024) /* some 80 large packets; with room for the longest that GRO makes of GRE */
-#define RING_BLOCKS 128
-#define RING_RETIRE 1 /* ms; how long a packet waits for its block to become full */
+#define RING_FRAME 2048 /* of one packet */
+#define RING_FRAMES 4096
+#define RING_BLOCK (64 * 1024) /* how the kernel allocates it */
+#define RING_OCTETS ((size_t)RING_FRAME * RING_FRAMES)
+#define RING_PACKET (RING_FRAME - TPACKET_ALIGN(TPACKET2_HDRLEN) - 16) /* fit in; longer ones go to the raw sockets */
 #define SEND_OCTETS (16 << 20)
 #define IPV4_HEADER 20
 #define IPV6_HEADER 40
@@ -30,7 +35,7 @@ struct packet {
     struct io_watch watch; /* receiving; fd -1: not open */
     int send_fd;
     uint8_t *ring;
-    size_t block; /* the kernel's next one to hand over */
+    size_t frame; /* the kernel's next one to hand over */
     struct ways ways;
 };
 
@@ -49,18 +54,20 @@ static bool filter_all(int fd)
     return attach(fd, &nothing, 1);
 }
 
-/* To us, protocol 47 or 50, and surely no fragment. */
+/* To us, protocol 47 or 50, surely no fragment, and short enough. */
 static bool filter_ring(int fd)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_HOST, 0, 6),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_HOST, 0, 8),
         BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 6),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, DF, 0, 4),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, DF, 0, 6),
+        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 2),
+        BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, RING_PACKET, 4, 0),
         BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 9),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_GRE, 1, 0),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_ESP, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, RING_BLOCK),
+        BPF_STMT(BPF_RET | BPF_K, RING_PACKET),
         BPF_STMT(BPF_RET | BPF_K, 0),
     };
     return attach(fd, code, ARRAY_LEN(code));
@@ -70,8 +77,10 @@ static bool filter_ring(int fd)
 static bool filter_raw(int fd)
 {
     struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 6),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, DF, 0, 1),
+        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 6), /* fragment field */
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, DF, 0, 3),
+        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 2), /* total length */
+        BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, RING_PACKET, 1, 0),
         BPF_STMT(BPF_RET | BPF_K, 0),
         BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
     };
@@ -163,7 +172,7 @@ static size_t sound_length(struct span frame)
     return (sum & 0xffff) + (sum >> 16) == 0xffff ? total : 0;
 }
 
-static struct pkt *take(struct packet *k, const struct tpacket3_hdr *h)
+static struct pkt *take(struct packet *k, const struct tpacket2_hdr *h)
 {
     struct io_outer *o = k->outer;
     struct span frame = span_of((const uint8_t *)h + h->tp_net, h->tp_snaplen);
@@ -189,32 +198,24 @@ static struct pkt *take(struct packet *k, const struct tpacket3_hdr *h)
     return outer_read_header(o, p) ? p : NULL;
 }
 
-/* One block per wake-up, as one batch per wake-up of a socket. */
+/* One batch per wake-up, as of a socket. */
 static void ring_ready(void *ctx, unsigned events)
 {
     (void)events;
     struct packet *k = ctx;
     struct io_outer *o = k->outer;
-    struct tpacket_block_desc *block = (void *)(k->ring + k->block * RING_BLOCK);
-    uint32_t *status = &block->hdr.bh1.block_status;
-    if (!(__atomic_load_n(status, __ATOMIC_ACQUIRE) & TP_STATUS_USER))
-        return;
-    const uint8_t *at = (const uint8_t *)block + block->hdr.bh1.offset_to_first_pkt;
     struct pkt *v[PKT_BATCH];
     size_t n = 0;
-    for (uint32_t i = 0; i < block->hdr.bh1.num_pkts; i++) {
-        const struct tpacket3_hdr *h = (const void *)at;
+    for (size_t i = 0; i < PKT_BATCH; i++) {
+        struct tpacket2_hdr *h = (void *)(k->ring + k->frame * RING_FRAME);
+        if (!(__atomic_load_n(&h->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER))
+            break;
         struct pkt *p = take(k, h);
         if (p)
             v[n++] = p;
-        if (n == PKT_BATCH) {
-            o->config.packets(o->config.ctx, v, n);
-            n = 0;
-        }
-        at += h->tp_next_offset;
+        __atomic_store_n(&h->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
+        k->frame = (k->frame + 1) % RING_FRAMES;
     }
-    __atomic_store_n(status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
-    k->block = (k->block + 1) % RING_BLOCKS;
     if (n)
         o->config.packets(o->config.ctx, v, n);
 }
@@ -311,7 +312,7 @@ static void packet_close(struct outer_bypass *bypass)
     ways_close(&k->ways);
     io_loop_unwatch(&k->watch);
     if (k->ring)
-        munmap(k->ring, (size_t)RING_BLOCK * RING_BLOCKS);
+        munmap(k->ring, RING_OCTETS);
     if (k->watch.fd >= 0)
         close(k->watch.fd);
     if (k->send_fd >= 0)
@@ -322,12 +323,11 @@ static void packet_close(struct outer_bypass *bypass)
 static enum rc open_ring(struct packet *k, struct io_error *ret_error)
 {
     struct io_outer *o = k->outer;
-    int version = TPACKET_V3;
-    struct tpacket_req3 request = {.tp_block_size = RING_BLOCK,
-                                   .tp_block_nr = RING_BLOCKS,
-                                   .tp_frame_size = 2048, /* a formality in version 3 */
-                                   .tp_frame_nr = RING_BLOCK / 2048 * RING_BLOCKS,
-                                   .tp_retire_blk_tov = RING_RETIRE};
+    int version = TPACKET_V2;
+    struct tpacket_req request = {.tp_block_size = RING_BLOCK,
+                                  .tp_block_nr = RING_OCTETS / RING_BLOCK,
+                                  .tp_frame_size = RING_FRAME,
+                                  .tp_frame_nr = RING_FRAMES};
     struct sockaddr_ll all = {
         .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP), .sll_ifindex = (int)k->ways.device};
     int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -337,7 +337,7 @@ static enum rc open_ring(struct packet *k, struct io_error *ret_error)
     if (!filter_all(fd) || setsockopt(fd, SOL_PACKET, PACKET_VERSION, &version, sizeof version) < 0 ||
         setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &request, sizeof request) < 0)
         return io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "ring of the packet socket");
-    void *ring = mmap(NULL, (size_t)RING_BLOCK * RING_BLOCKS, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *ring = mmap(NULL, RING_OCTETS, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (ring == MAP_FAILED)
         return io_fail_errno(ret_error, RC_NOMEM, errno, "ring of the packet socket");
     k->ring = ring;
