@@ -309,6 +309,29 @@ static inline uint64_t rng_u64(const struct rng *r)
     return v;
 }
 
+/* ---- memory for what is large or many --------------------------------------------------------- */
+
+#define PAGE_HUGE ((size_t)2 << 20) /* x86-64, and arm64 with pages of 4 KiB; elsewhere only an alignment */
+
+/* Zeroed, on a cache line; from PAGE_HUGE on in whole pages of that size, where the kernel has them: when one of 100,000 objects is
+ * asked for at random, to find its page costs as much as to fetch a cache line. */
+void *pages_get(size_t n); /* NULL: no memory */
+void pages_put(void *p, size_t n);
+/* PAGE_HUGE octets between two as large that nobody can touch, for secrets. */
+void *pages_guarded_get(void);
+void pages_guarded_put(void *p);
+
+/* Objects of one size, close together; grows by ever larger pieces, which stay until slab_clear(). */
+struct slab {
+    size_t size, total;
+    struct slab_unused *unused;
+    struct slab_piece *pieces;
+};
+void slab_init(struct slab *s, size_t size); /* what it is rounded up to: whole cache lines */
+void *slab_get(struct slab *s);              /* its content is undefined; NULL: no memory */
+void slab_put(struct slab *s, void *object); /* NULL is fine */
+void slab_clear(struct slab *s);             /* all objects must be back */
+
 /* ---- containers: intrusive, no allocation but the hash table's own ---------------------------- */
 
 struct list { /* a node, or the head of a circular list */

@@ -14,14 +14,15 @@ enum rc dp_new(const struct dp_config *config, struct dp **ret)
     dp->config = *config;
     dp->tunnels_dirty = true;
     dp->garbage_end = &dp->garbage;
+    slab_init(&dp->tuns, sizeof(struct tun));
+    sa_slabs_init(dp);
     dp->seed = config->rng ? rng_u64(config->rng) : 0;
-    dp->live = aligned_alloc(LINE, config->max_tunnels * sizeof *dp->live);
+    dp->live = pages_get(config->max_tunnels * sizeof *dp->live);
     dp->tunnel = calloc(config->max_tunnels, sizeof(struct tunnel *));
     if (!dp->live || !dp->tunnel || sa_indexes_new(dp) != RC_OK || dp_publish(dp) != RC_OK) {
         dp_free(dp);
         return RC_NOMEM;
     }
-    memset(dp->live, 0, config->max_tunnels * sizeof *dp->live);
     *ret = dp;
     return RC_OK;
 }
@@ -55,9 +56,9 @@ void dp_free(struct dp *dp)
     map_free(&dp->routes);
     map_free(&dp->accounts);
     map_free(&dp->sources);
-    free(dp->by_in);
-    free(dp->by_out);
-    free(dp->live);
+    sa_memory_free(dp);
+    slab_clear(&dp->tuns);
+    pages_put(dp->live, dp->config.max_tunnels * sizeof *dp->live);
     free(dp->tunnel);
     free(dp->endpoints);
     free(dp);
@@ -152,7 +153,7 @@ static void tun_free(struct dp *dp, struct tun *v)
         sources_put(dp, v->sources);
         sources_put(dp, v->allow_sources);
     }
-    free(v);
+    slab_put(&dp->tuns, v);
 }
 
 /* No worker has the view any more: should one have computed limits by it to the end, they are the present ones' again. A removed
@@ -212,10 +213,10 @@ enum rc dp_tunnel_set(struct dp *dp, const struct tunnel_policy *policy)
     if (!is_new && dp->tunnel[policy->tunnel]->view->type != policy->type)
         return RC_RANGE;
 
-    struct tun *view = aligned_alloc(LINE, sizeof *view);
+    struct tun *view = slab_get(&dp->tuns);
     struct tunnel *t = view ? tunnel_get(dp, policy) : NULL;
     if (!t) {
-        free(view);
+        slab_put(&dp->tuns, view);
         return RC_NOMEM;
     }
     *view = view_of(&dp->config, policy);

@@ -10,10 +10,16 @@ static struct sa_index *index_new(size_t n)
     size_t slots = 16;
     while (slots < 2 * n)
         slots *= 2;
-    struct sa_index *x = calloc(1, sizeof *x + slots * sizeof *x->slot);
+    struct sa_index *x = pages_get(sizeof *x + slots * sizeof *x->slot);
     if (x)
         x->mask = slots - 1;
     return x;
+}
+
+static void index_free(struct sa_index *x)
+{
+    if (x)
+        pages_put(x, sizeof *x + (x->mask + 1) * sizeof *x->slot);
 }
 
 enum rc sa_indexes_new(struct dp *dp)
@@ -50,7 +56,7 @@ static void index_remove(struct sa_index *x, uint32_t spi, const struct sa *sa)
 static void garbage_index(struct dp *dp, struct dp_garbage *g)
 {
     (void)dp;
-    free(CONTAINER_OF(g, struct sa_index, garbage));
+    index_free(CONTAINER_OF(g, struct sa_index, garbage));
 }
 
 /* Removed entries inside long chains stay: when they fill the index, it is made anew. */
@@ -70,9 +76,28 @@ static enum rc index_make_room(struct dp *dp, struct sa_index **x)
     return RC_OK;
 }
 
-/* ---- up --------------------------------------------------------------------------------------- */
+/* ---- memory ----------------------------------------------------------------------------------- */
 
-static void sa_free(struct sa *sa)
+static struct slab *slab_of(struct dp *dp, uint32_t words) /* a power of two from 2 on */
+{
+    return &dp->sas[__builtin_ctz(words) - 1];
+}
+
+void sa_slabs_init(struct dp *dp)
+{
+    for (uint32_t words = 2; words <= window_words(WINDOW_MAX); words *= 2)
+        slab_init(slab_of(dp, words), offsetof(struct sa, words) + words * sizeof(uint64_t));
+}
+
+void sa_memory_free(struct dp *dp)
+{
+    for (size_t i = 0; i < WINDOW_CLASSES; i++)
+        slab_clear(&dp->sas[i]);
+    index_free(dp->by_in);
+    index_free(dp->by_out);
+}
+
+static void sa_free(struct dp *dp, struct sa *sa)
 {
     if (!sa)
         return;
@@ -80,8 +105,10 @@ static void sa_free(struct sa *sa)
     crypto_esp_key_free(sa->key_out);
     if (sa->peer != &sa->first_peer)
         free(sa->peer);
-    free(sa);
+    slab_put(slab_of(dp, sa->window.mask + 1), sa);
 }
+
+/* ---- up --------------------------------------------------------------------------------------- */
 
 static struct sa_peer peer_of(const struct path *path, bool udp, const struct tun *tun)
 {
@@ -110,8 +137,8 @@ static enum rc sa_new(struct dp *dp, const struct child_sa *c, const struct tun 
     if (c->key_len > ESP_KEYMAT_MAX || !path_is_usable(&c->path))
         return RC_RANGE;
     uint32_t words = window_words(window);
-    size_t size = (offsetof(struct sa, words) + words * sizeof(uint64_t) + LINE - 1) / LINE * LINE;
-    struct sa *sa = aligned_alloc(LINE, size);
+    struct slab *slab = slab_of(dp, words);
+    struct sa *sa = slab_get(slab);
     if (!sa)
         return RC_NOMEM;
     *sa = (struct sa){
@@ -129,8 +156,9 @@ static enum rc sa_new(struct dp *dp, const struct child_sa *c, const struct tun 
         .selectors = selectors_of(&c->ts_local, &c->ts_remote),
         .alg = c->alg,
     };
-    memset(sa->words, 0, size - offsetof(struct sa, words)); /* after the assignment, whose padding may reach into it */
-    sa->window.word = window ? sa->words : &sa->window.top;  /* read ahead, also without a window */
+    memset(sa->words, 0,
+           slab->size - offsetof(struct sa, words));        /* after the assignment, whose padding may reach into it */
+    sa->window.word = window ? sa->words : &sa->window.top; /* read ahead, also without a window */
     sa->in.all4 = sa->selectors.all4;
     sa->in.all6 = sa->selectors.all6;
     sa->out = sa->in;
@@ -142,7 +170,7 @@ static enum rc sa_new(struct dp *dp, const struct child_sa *c, const struct tun 
     if (rc == RC_OK)
         rc = crypto_esp_key_new(dp->config.crypto, c->alg, span_of(c->key_out, c->key_len), &sa->key_out);
     if (rc != RC_OK) {
-        sa_free(sa);
+        sa_free(dp, sa);
         return rc;
     }
     *ret = sa;
@@ -213,7 +241,7 @@ enum rc dp_child_up(struct dp *dp, uint64_t now, const struct child_sa *c)
     struct live *live = &dp->live[c->tunnel];
     if (index_make_room(dp, &dp->by_in) != RC_OK || index_make_room(dp, &dp->by_out) != RC_OK ||
         set_replace(dp, live, sa, NULL) != RC_OK) {
-        sa_free(sa);
+        sa_free(dp, sa);
         return RC_NOMEM;
     }
     index_insert(dp->by_in, sa->spi_in, sa);
@@ -235,7 +263,7 @@ static void garbage_sa(struct dp *dp, struct dp_garbage *g)
     late.packets_out -= sa->counted.packets_out;
     late.bytes_out -= sa->counted.bytes_out;
     traffic_add(dp->tunnel[sa->tunnel] ? &dp->live[sa->tunnel].gone : &dp->gone, &late);
-    sa_free(sa);
+    sa_free(dp, sa);
 }
 
 /* Who waited to be sent on in its place waits no more. */

@@ -307,7 +307,8 @@ struct dp {
     uint32_t n_sas;
     struct traffic gone; /* of tunnels that are no more */
     uint64_t seed;
-    bool tunnels_dirty; /* tunnels or endpoints changed since the last publication */
+    struct slab tuns, sas[WINDOW_CLASSES]; /* memory of all struct tun, and of struct sa by the size of its window */
+    bool tunnels_dirty;                    /* tunnels or endpoints changed since the last publication */
     struct dp_garbage *garbage, **garbage_end;
     struct dp_worker *worker[DP_WORKERS_MAX];
 };
@@ -353,7 +354,9 @@ enum rc sources_get(struct dp *dp, const struct prefix *prefixes, size_t n, stru
 void sources_put(struct dp *dp, struct source_set *s);
 
 /* sa.c */
+void sa_slabs_init(struct dp *dp);
 enum rc sa_indexes_new(struct dp *dp) ADIT_MUST_USE;
+void sa_memory_free(struct dp *dp); /* all SAs must be gone */
 void sa_remove_all(struct dp *dp, uint32_t tunnel);
 
 /* limits.c */

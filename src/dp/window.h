@@ -17,6 +17,8 @@ struct window {
     uint64_t *word;
 };
 
+#define WINDOW_CLASSES 7 /* sizes that window_words() may have: 2, 4 .. 128 */
+
 static inline uint32_t window_words(uint32_t size) /* power of two */
 {
     uint32_t n = 2;

@@ -15,12 +15,11 @@ enum rc dp_worker_new(struct dp *dp, unsigned index, struct crypto *crypto, stru
     w->crypto = crypto ? crypto : dp->config.crypto;
     w->index = index;
     w->n_count = dp->config.max_tunnels;
-    w->count_memory = calloc(1, w->n_count * sizeof *w->count + LINE);
-    if (!w->count_memory) {
+    w->count = pages_get(w->n_count * sizeof *w->count);
+    if (!w->count) {
         free(w);
         return RC_NOMEM;
     }
-    w->count = (void *)(((uintptr_t)w->count_memory + LINE - 1) / LINE * LINE);
     dp->worker[index] = w;
     *ret = w;
     return RC_OK;
@@ -31,7 +30,7 @@ void dp_worker_free(struct dp_worker *w)
     if (!w)
         return;
     w->dp->worker[w->index] = NULL;
-    free(w->count_memory);
+    pages_put(w->count, w->n_count * sizeof *w->count);
     free(w);
 }
 

@@ -22,7 +22,6 @@ struct dp_worker {
     unsigned index;
     uint32_t n_count;
     struct tunnel_count *count; /* by handle */
-    void *count_memory;
     struct dp_counters total;
     struct dp_event event[EVENTS];
     size_t event_in, event_out; /* events ever written, by the worker, and read, by the control side */

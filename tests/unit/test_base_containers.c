@@ -1,4 +1,4 @@
-/* List, hash map and deadline heap, the latter two against a plain model. */
+/* List, hash map and deadline heap, the latter two against a plain model; slabs and large pages. */
 #include "lib/unit.h"
 
 struct item {
@@ -164,12 +164,69 @@ static void heap_against_a_model(void **state)
     heap_free(&h);
 }
 
+static void pages_are_zeroed_and_can_be_written(void **state)
+{
+    (void)state;
+    const size_t sizes[] = {0, 1, 64, 4097, PAGE_HUGE - 1, PAGE_HUGE, 3 * PAGE_HUGE + 1};
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        uint8_t *p = pages_get(sizes[i]);
+        assert_non_null(p);
+        assert_int_equal((uintptr_t)p % (sizes[i] < PAGE_HUGE ? 64 : PAGE_HUGE), 0);
+        for (size_t k = 0; k < sizes[i]; k++)
+            assert_int_equal(p[k], 0);
+        memset(p, 0xff, sizes[i]);
+        pages_put(p, sizes[i]);
+    }
+    pages_put(NULL, 1);
+    pages_put(NULL, PAGE_HUGE);
+    assert_null(pages_get(SIZE_MAX));
+}
+
+/* Objects come and go at random; what is written into one stays until it goes. */
+static void slab_against_a_model(void **state)
+{
+    (void)state;
+    enum { N = 9000, SIZE = 1000, STEPS = 40000 };
+    static uint64_t *o[N];
+    static uint64_t mark[N];
+    struct slab s;
+    uint64_t seed = 3;
+    slab_init(&s, SIZE);
+    for (size_t step = 0; step < STEPS; step++) {
+        size_t i = dice(&seed) % N;
+        if (o[i]) {
+            for (size_t k = 0; k < SIZE / sizeof *o[i]; k++)
+                assert_true(o[i][k] == mark[i]);
+            slab_put(&s, o[i]);
+            o[i] = NULL;
+            continue;
+        }
+        assert_non_null(o[i] = slab_get(&s));
+        assert_int_equal((uintptr_t)o[i] % 64, 0);
+        mark[i] = step;
+        for (size_t k = 0; k < SIZE / sizeof *o[i]; k++)
+            o[i][k] = step;
+    }
+    for (size_t i = 0; i < N; i++)
+        slab_put(&s, o[i]);
+    slab_clear(&s);
+    assert_non_null(o[0] = slab_get(&s)); /* as new */
+    slab_put(&s, o[0]);
+    slab_clear(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(list_keeps_order),     TEST(empty_map),  TEST(map_tells_equal_hashes_apart_by_walking),
-        TEST(map_against_a_model),  TEST(empty_heap), TEST(heap_gives_what_is_due_in_order),
+        TEST(list_keeps_order),
+        TEST(empty_map),
+        TEST(map_tells_equal_hashes_apart_by_walking),
+        TEST(map_against_a_model),
+        TEST(empty_heap),
+        TEST(heap_gives_what_is_due_in_order),
         TEST(heap_against_a_model),
+        TEST(pages_are_zeroed_and_can_be_written),
+        TEST(slab_against_a_model),
     };
     return cmocka_run_group_tests_name("base_containers", tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "adit/crypto.h"
 #include "lib/vectors.h"
@@ -163,6 +164,41 @@ static void arena_wipes_what_comes_back(void **state)
     crypto_arena_free(a);
 }
 
+/* Large pieces: as many objects as fill several, on lines, zero, none inside another; behind the last of each piece nobody may read. */
+static void arena_guards_large_pieces(void **state)
+{
+    (void)state;
+    enum { MAX = 6000, SIZE = 1088 };
+    static uint8_t *o[MAX];
+    struct arena *a;
+    int fd[2];
+    assert_int_equal(pipe(fd), 0);
+    assert_int_equal(crypto_arena_new(SIZE, MAX, &a), RC_OK);
+    for (size_t i = 0; i < MAX; i++) {
+        assert_non_null(o[i] = crypto_arena_get(a));
+        assert_int_equal((uintptr_t)o[i] % 64, 0);
+        for (size_t k = 0; k < SIZE; k++)
+            assert_int_equal(o[i][k], 0);
+        memset(o[i], (int)(i % 251) + 1, SIZE);
+    }
+    assert_null(crypto_arena_get(a));
+    size_t guards = 0;
+    for (size_t i = 0; i < MAX; i++) {
+        assert_int_equal(o[i][0], i % 251 + 1);
+        assert_int_equal(o[i][SIZE - 1], i % 251 + 1);
+        if (i + 1 == MAX || o[i + 1] != o[i] + SIZE) { /* the last one before a gap */
+            assert_int_equal(write(fd[1], o[i] + SIZE, 1), -1);
+            guards++;
+        }
+    }
+    assert_in_range(guards, 4, 16); /* the largest pieces hold 1927 */
+    for (size_t i = 0; i < MAX; i++)
+        crypto_arena_put(a, o[i]);
+    crypto_arena_free(a);
+    close(fd[0]);
+    close(fd[1]);
+}
+
 static void arena_refuses_nonsense(void **state)
 {
     (void)state;
@@ -237,6 +273,7 @@ int main(void)
         cmocka_unit_test(cbc_ivs_follow_the_seed),
         cmocka_unit_test(arena_objects_are_zeroed_and_limited),
         cmocka_unit_test(arena_wipes_what_comes_back),
+        cmocka_unit_test(arena_guards_large_pieces),
         cmocka_unit_test(arena_refuses_nonsense),
         cmocka_unit_test(names),
         cmocka_unit_test(versions),
