@@ -1,9 +1,10 @@
 /* The datapath core: nanoseconds of processor time per packet of dp_from_tun() and dp_from_net(), each beside the bare cipher in the
- * same interleaved run; what it costs to find things; what it costs to have 100,000 of them.
- *     bench_core [core] [lookup] [scale]     default: all; BUILD names the folder of the report
+ * same interleaved run; what it costs to find things; what it costs to have 100,000 of them; what several threads do together.
+ *     bench_core [core] [lookup] [scale] [workers]     default: all; BUILD names the folder of the report
  */
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/bare.h"
 #include "lib/fatal.h"
@@ -11,6 +12,7 @@
 #include "lib/looped.h"
 #include "lib/lookup.h"
 #include "lib/report.h"
+#include "lib/together.h"
 
 #define CORE_BATCH 32 /* the one of section "core" */
 
@@ -172,6 +174,69 @@ static void scale(void)
     }
 }
 
+/* ---- workers ------------------------------------------------------------------------------------ */
+
+/* Out by one SA that all workers send on, by a thousand SAs of one worker each, by one GRE tunnel. */
+static const struct team_row {
+    const char *name;
+    enum tunnel_type type;
+    bool any_order;
+    uint32_t tunnels, size;
+} teams[] = {
+    {"esp_out_gcm256_64", TUNNEL_IPSEC, true, 1, 64},
+    {"esp_out_gcm256_1400", TUNNEL_IPSEC, true, 1, 1400},
+    {"esp_out_gcm256_64_sas_1000", TUNNEL_IPSEC, false, 1000, 64},
+    {"esp_out_gcm256_1400_sas_1000", TUNNEL_IPSEC, false, 1000, 1400},
+    {"gre_out_64", TUNNEL_GRE, false, 1, 64},
+    {"gre_out_1400", TUNNEL_GRE, false, 1, 1400},
+};
+
+/* One thread and several in turn, the one on a datapath for one: the ratio of each round, and their median. */
+static void team(const struct team_row *row, unsigned threads)
+{
+    enum { ROUNDS = 15, SAMPLE_NS = 20000000 };
+    struct looped_config c = {.alg = suites[0].alg,
+                              .type = row->type,
+                              .tunnels = row->tunnels,
+                              .size = row->size,
+                              .batch = CORE_BATCH,
+                              .any_order = row->any_order};
+    struct together *alone = together_new(&c, 1), *all = together_new(&c, threads);
+    double one[ROUNDS], many[ROUNDS], ratio[ROUNDS], one_ns[ROUNDS], many_ns[ROUNDS];
+    char name[64];
+    for (size_t i = 0; i <= ROUNDS; i++) { /* the first to warm up */
+        struct together_rate a = together_run(alone, SAMPLE_NS), b = together_run(all, SAMPLE_NS);
+        if (i == 0)
+            continue;
+        one[i - 1] = a.pps;
+        many[i - 1] = b.pps;
+        ratio[i - 1] = b.pps / a.pps;
+        one_ns[i - 1] = a.ns;
+        many_ns[i - 1] = b.ns;
+    }
+    snprintf(name, sizeof name, "workers_%u_%s", threads, row->name);
+    printf("  %-40s %7.2f -> %7.2f Mpps %5.2f x; %7.1f -> %7.1f ns of a processor\n", name,
+           measure_median(one, ROUNDS) / 1e6, measure_median(many, ROUNDS) / 1e6, measure_median(ratio, ROUNDS),
+           measure_median(one_ns, ROUNDS), measure_median(many_ns, ROUNDS));
+    report_number(report, "scale", name, "ratio", measure_median(ratio, ROUNDS));
+    report_number(report, "scale", name, "pps_1", measure_median(one, ROUNDS));
+    report_number(report, "scale", name, "pps", measure_median(many, ROUNDS));
+    report_number(report, "scale", name, "ns_1", measure_median(one_ns, ROUNDS));
+    report_number(report, "scale", name, "ns", measure_median(many_ns, ROUNDS));
+    report_samples(report, "scale", name, "samples", ratio, ROUNDS);
+    together_free(alone);
+    together_free(all);
+}
+
+static void workers(void)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    printf("workers: %ld processors\n", processors);
+    for (unsigned n = 2; n <= TOGETHER_MAX && n <= processors; n *= 2)
+        for (size_t i = 0; i < ARRAY_LEN(teams); i++)
+            team(&teams[i], n);
+}
+
 /* ---- main ------------------------------------------------------------------------------------- */
 
 static bool wanted(int argc, char **argv, const char *part)
@@ -201,6 +266,8 @@ int main(int argc, char **argv)
         lookup(report);
     if (wanted(argc, argv, "scale"))
         scale();
+    if (wanted(argc, argv, "workers"))
+        workers();
     if (!report_save(report)) {
         perror(path);
         return 1;

@@ -82,7 +82,7 @@ static void add_tunnel(struct looped *l, uint32_t i)
         .sources = &sources,
         .n_sources = 1,
         .protect = TUNNEL_NONE,
-        .replay_protection = true,
+        .replay_protection = !l->config.any_order,
         .replay_window = 1024,
     };
     struct route_policy r = {
@@ -91,8 +91,9 @@ static void add_tunnel(struct looped *l, uint32_t i)
     MUST(dp_route_set(l->dp, &r) == RC_OK);
 }
 
-static void fill(struct pkt *p, uint32_t size)
+void looped_packet(const struct looped *l, struct pkt *p)
 {
+    uint32_t size = l->config.size;
     p->data = p->room + PKT_HEADROOM;
     p->len = size;
     p->account = ACCOUNT;
@@ -118,7 +119,7 @@ void looped_resize(struct looped *l, uint32_t size, size_t batch)
     }
     for (size_t i = 0; i < RING; i++) {
         MUST((l->ring[i] = pkt_get(l->pool, size > PKT_SMALL)) != NULL);
-        fill(l->ring[i], size);
+        looped_packet(l, l->ring[i]);
     }
 }
 
@@ -134,7 +135,8 @@ struct looped *looped_new(const struct looped_config *config)
                           .sender_id = 0xabc123,
                           .max_tunnels = config->tunnels,
                           .max_sas = config->tunnels,
-                          .max_routes = config->tunnels};
+                          .max_routes = config->tunnels,
+                          .workers = config->workers};
     MUST(dp_new(&c, &l->dp) == RC_OK);
     MUST(dp_worker_new(l->dp, 0, NULL, &l->worker) == RC_OK);
     MUST(pkt_pool_new(RING, RING, &l->pool) == RC_OK);
@@ -147,7 +149,7 @@ struct looped *looped_new(const struct looped_config *config)
         add_sa(l, i);
     l->sa_bytes = measure_resident() - before - l->tunnel_bytes;
     looped_resize(l, config->size, config->batch);
-    for (struct series unused[2]; l->walked < config->tunnels;)
+    for (struct series unused[2]; !config->workers && l->walked < config->tunnels;)
         looped_pass(l, unused);
     return l;
 }
@@ -163,6 +165,11 @@ void looped_free(struct looped *l)
     free(l);
 }
 
+void looped_destine(struct pkt *p, uint32_t tunnel)
+{
+    store_be32(p->data + IP4_DST, destination(tunnel));
+}
+
 /* Tunnels by lot, but each of them once before: the first packet of a tunnel finds pages that nobody has touched. The inner destination
  * leads to them. */
 static void draw(struct looped *l)
@@ -170,14 +177,14 @@ static void draw(struct looped *l)
     for (size_t i = 0; i < RING; i++) {
         if (l->walked < l->config.tunnels) {
             l->tunnel[i] = l->walked++;
-            store_be32(l->ring[i]->data + IP4_DST, destination(l->tunnel[i]));
+            looped_destine(l->ring[i], l->tunnel[i]);
             continue;
         }
         l->dice ^= l->dice >> 12;
         l->dice ^= l->dice << 25;
         l->dice ^= l->dice >> 27;
         l->tunnel[i] = (uint32_t)((l->dice * UINT64_C(0x2545f4914f6cdd1d) >> 32) * l->config.tunnels >> 32);
-        store_be32(l->ring[i]->data + IP4_DST, destination(l->tunnel[i]));
+        looped_destine(l->ring[i], l->tunnel[i]);
     }
 }
 

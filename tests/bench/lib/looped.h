@@ -15,6 +15,8 @@ struct looped_config {
     uint32_t tunnels;
     uint32_t size; /* of the inner packet */
     size_t batch;
+    unsigned workers; /* of the datapath; 0: one, and the loop can be walked. Of several number 0 alone is made */
+    bool any_order;   /* no replay protection: one SA is sent on by all workers */
 };
 struct looped {
     struct looped_config config;
@@ -32,6 +34,8 @@ struct looped {
 struct looped *looped_new(const struct looped_config *config);
 void looped_free(struct looped *l);
 void looped_resize(struct looped *l, uint32_t size, size_t batch); /* other packets through the same tunnels */
+void looped_packet(const struct looped *l, struct pkt *p);         /* an inner packet of that size, to tunnel 0 */
+void looped_destine(struct pkt *p, uint32_t tunnel);
 /* All packets of the ring: s[0] out, s[1] in. With several tunnels each packet takes a random one. */
 void looped_pass(void *l, struct series *s);
 
