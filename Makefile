@@ -45,7 +45,7 @@ endif
 $(BUILD)/obj/tests/%.o: CPPFLAGS += -Isrc -Itests
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude -DADIT_VERSION='"$(VERSION)"' $(CPPFLAGS) $(CFLAGS) $(WARN) $(HARDEN) \
              -fno-common -ffunction-sections -fdata-sections -MMD -MP $(PKG_CPPFLAGS)
-LINK_CMD = $(CC) $(CFLAGS) $(HARDEN) $(LINK) $(LDFLAGS) -o $@ $(filter %.o %.a,$^)
+LINK_CMD = $(CC) $(CFLAGS) $(HARDEN) $(LINK) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^)
 
 objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)))
 progs = $(patsubst $(1)/%.c,$(BUILD)/$(2)/%,$(wildcard $(1)/$(3).c))
@@ -108,8 +108,9 @@ $(SUITES): $$(call objs,tests/*/$$(@F).c) $(HELP_OBJS) $(BUILD)/libadit.a
 	@echo "  LD    $@"
 	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS) $(TEST_LIBS) -lz
 
-# One looks at what happens without memory.
-$(BUILD)/tests/test_dp_memory: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
+# Two look at what happens without memory; one of them is the daemon without its main().
+$(BUILD)/tests/test_io_apply: $(filter-out %/main.o,$(call objs,src/daemon/*.c))
+$(BUILD)/tests/test_dp_memory $(BUILD)/tests/test_io_apply: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 
 # The rings between the daemon's threads.
 $(BUILD)/tests/test_daemon_handoff: $(call objs,src/daemon/handoff.c)
