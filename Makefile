@@ -112,8 +112,10 @@ $(SUITES): $$(call objs,tests/*/$$(@F).c) $(HELP_OBJS) $(BUILD)/libadit.a
 $(BUILD)/tests/test_io_apply: $(filter-out %/main.o,$(call objs,src/daemon/*.c))
 $(BUILD)/tests/test_dp_memory $(BUILD)/tests/test_io_apply: LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc
 
-# The rings between the daemon's threads.
+# The rings between the daemon's threads, and what waits for all of them.
 $(BUILD)/tests/test_daemon_handoff: $(call objs,src/daemon/handoff.c)
+$(BUILD)/tests/test_daemon_grace: $(call objs,src/daemon/grace.c)
+$(BUILD)/tests/test_daemon_grace: TEST_LIBS += $(IO_LIBS)
 
 # Those of io use the sockets of a network namespace of their own; without the right to make one they are skipped.
 $(IO_SUITES): $(BUILD)/tests/%: $(BUILD)/obj/tests/io/%.o $(call objs,tests/io/lib/*.c src/io/*.c) $(BUILD)/libadit.a
