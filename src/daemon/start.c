@@ -126,6 +126,7 @@ static enum rc cores_new(struct daemon *d, struct io_error *e)
                            .max_sas = c->ike.max_sas,
                            .max_routes = MAX_ROUTES,
                            .workers = c->workers};
+    *e = (struct io_error){"starting the cores failed: out of memory"}; /* unless somebody says more */
     enum rc rc = dp_new(&dp, &d->dp);
     const struct crew_config crew = {.workers = c->workers,
                                      .dp = d->dp,
@@ -137,11 +138,7 @@ static enum rc cores_new(struct daemon *d, struct io_error *e)
                                      .ctx = d};
     if (rc == RC_OK)
         rc = crew_new(&crew, &d->crew, e);
-    if (rc == RC_OK)
-        rc = ike_new(&ike, &d->ike);
-    if (rc != RC_OK)
-        *e = (struct io_error){"starting the cores failed: out of memory"};
-    return rc;
+    return rc == RC_OK ? ike_new(&ike, &d->ike) : rc;
 }
 
 static enum rc base_new(struct daemon *d, struct io_error *e)
