@@ -45,7 +45,13 @@ endif
 $(BUILD)/obj/tests/%.o: CPPFLAGS += -Isrc -Itests
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -Iinclude -DADIT_VERSION='"$(VERSION)"' $(CPPFLAGS) $(CFLAGS) $(WARN) $(HARDEN) \
              -fno-common -ffunction-sections -fdata-sections -MMD -MP $(PKG_CPPFLAGS)
-LINK_CMD = $(CC) $(CFLAGS) $(HARDEN) $(LINK) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^)
+LIBS   = $(CORE_LIBS) $(CTL_LIBS)
+# $(call link,LIBRARIES): the target from its objects and archives.
+define link
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(CFLAGS) $(HARDEN) $(LINK) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(1)
+endef
 
 objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(1)))
 progs = $(patsubst $(1)/%.c,$(BUILD)/$(2)/%,$(wildcard $(1)/$(3).c))
@@ -94,19 +100,15 @@ $(BUILD)/libadit.a: $(LIB_OBJS)
 	@rm -f $@ && $(AR) rcs $@ $^
 
 $(BUILD)/aditd: $(AD_OBJS) $(BUILD)/libadit.a
-	@echo "  LD    $@"
-	@$(LINK_CMD) $(CORE_LIBS) $(IO_LIBS) $(CTL_LIBS)
+	$(call link,$(IO_LIBS) $(LIBS))
 
 $(BUILD)/aditctl: $(CTL_OBJS) $(BUILD)/libadit.a
-	@echo "  LD    $@"
-	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS)
+	$(call link,$(LIBS))
 
 # Test programs link the pure library as it is: no stubs.
 .SECONDEXPANSION:
 $(SUITES): $$(call objs,tests/*/$$(@F).c) $(HELP_OBJS) $(BUILD)/libadit.a
-	@mkdir -p $(@D)
-	@echo "  LD    $@"
-	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS) $(TEST_LIBS) -lz
+	$(call link,$(LIBS) $(TEST_LIBS) -lz)
 
 # Two look at what happens without memory; one of them is the daemon without its main().
 $(BUILD)/tests/test_io_apply: $(filter-out %/main.o,$(call objs,src/daemon/*.c))
@@ -119,34 +121,24 @@ $(BUILD)/tests/test_daemon_grace: TEST_LIBS += $(IO_LIBS)
 
 # Those of io use the sockets of a network namespace of their own; without the right to make one they are skipped.
 $(IO_SUITES): $(BUILD)/tests/%: $(BUILD)/obj/tests/io/%.o $(call objs,tests/io/lib/*.c src/io/*.c) $(BUILD)/libadit.a
-	@mkdir -p $(@D)
-	@echo "  LD    $@"
-	@$(LINK_CMD) $(CORE_LIBS) $(IO_LIBS) $(CTL_LIBS) $(TEST_LIBS)
+	$(call link,$(IO_LIBS) $(LIBS) $(TEST_LIBS))
 
 # The devices that make handshakes are those of the simulation.
 $(BENCH_IKE): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(call objs,tests/bench/lib/*.c) $(HELP_OBJS) \
     $(call objs,src/io/entropy.c src/io/error.c) $(BUILD)/libadit.a
-	@mkdir -p $(@D)
-	@echo "  LD    $@"
-	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS) $(TEST_LIBS) -lz
+	$(call link,$(LIBS) $(TEST_LIBS) -lz)
 
 $(filter-out $(BENCH_IKE),$(BENCH)): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BENCH_OBJS) $(BUILD)/libadit.a
-	@mkdir -p $(@D)
-	@echo "  LD    $@"
-	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS)
+	$(call link,$(LIBS))
 
 # The ends of tests/bench/e2e: the rooms of the daemon without it.
 $(BENCH_E2E): $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BENCH_OBJS) $(call objs,src/io/*.c) $(BUILD)/libadit.a
-	@mkdir -p $(@D)
-	@echo "  LD    $@"
-	@$(LINK_CMD) $(CORE_LIBS) $(IO_LIBS) $(CTL_LIBS)
+	$(call link,$(IO_LIBS) $(LIBS))
 
 # The tools take hostile input: they are always the sanitized build.
 ifneq ($(SAN),)
 $(TOOLS): $(BUILD)/tests/%: $(BUILD)/obj/tests/tools/%.o $(HELP_OBJS) $(BUILD)/libadit.a
-	@mkdir -p $(@D)
-	@echo "  LD    $@"
-	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS) $(TEST_LIBS) -lz
+	$(call link,$(LIBS) $(TEST_LIBS) -lz)
 else
 # One make for all of them: two would write the same archive.
 $(TOOLS) &: FORCE
@@ -156,18 +148,13 @@ endif
 
 # A fuzz target with libFuzzer, and the same over the committed inputs alone.
 $(FUZZ): $(BUILD)/tests/%: $(BUILD)/obj/tests/fuzz/%.o $(HELP_OBJS) $(BUILD)/libadit.a
-	@mkdir -p $(@D)
-	@echo "  LD    $@"
-	@$(LINK_CMD) -fsanitize=fuzzer $(CORE_LIBS) $(CTL_LIBS) $(TEST_LIBS) -lz
+	$(call link,-fsanitize=fuzzer $(LIBS) $(TEST_LIBS) -lz)
 $(CORPUS): $(BUILD)/tests/corpus_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o $(HELP_OBJS) $(BUILD)/libadit.a
-	@mkdir -p $(@D)
-	@echo "  LD    $@"
-	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS) $(TEST_LIBS) -lz
+	$(call link,$(LIBS) $(TEST_LIBS) -lz)
 
 # The first inputs of every target; tests/fuzz/seed.c says where they come from.
 $(BUILD)/seed: $(BUILD)/obj/tests/fuzz/seed.o $(HELP_OBJS) $(BUILD)/libadit.a
-	@echo "  LD    $@"
-	@$(LINK_CMD) $(CORE_LIBS) $(CTL_LIBS) $(TEST_LIBS) -lz
+	$(call link,$(LIBS) $(TEST_LIBS) -lz)
 .PHONY: corpus
 corpus: $(BUILD)/seed
 	@$<
