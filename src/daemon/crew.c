@@ -90,6 +90,7 @@ static void serve(struct worker *w)
     const struct call *call = atomic_load_explicit(&w->call, memory_order_acquire);
     if (!call)
         return;
+    forward_settle(&w->forward);
     call->fn(&w->forward, call->arg);
     atomic_store_explicit(&w->call, NULL, memory_order_release);
     sem_post(&w->answered);
@@ -98,10 +99,10 @@ static void serve(struct worker *w)
 static uint64_t worker_round(void *ctx, uint64_t now)
 {
     struct worker *w = ctx;
+    serve(w);
     uint64_t next = forward_round(&w->forward, now);
     if (dp_events_pending(w->forward.worker))
         io_bell_ring(w->crew->bell.bell);
-    serve(w);
     return next;
 }
 

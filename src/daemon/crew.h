@@ -28,7 +28,8 @@ unsigned crew_size(const struct crew *c);    /* forwarders: at least one */
 unsigned crew_workers(const struct crew *c); /* threads */
 struct forward *crew_forward(struct crew *c, unsigned i);
 
-/* fn(forwarder, arg) for every one, in order, each in its own thread between two batches. Waits for it. */
+/* fn(forwarder, arg) for every one, in order, each in its own thread between two batches, when all that was handed to it before is done.
+ * Waits for it. */
 void crew_call(struct crew *c, void (*fn)(struct forward *f, void *arg), void *arg);
 
 /* Sockets: with workers the control thread's part has `pool`, and its packets are given away here. */

@@ -172,12 +172,12 @@ void forward_datagram(void *forward, const struct path *path, struct span datagr
 }
 
 /* One batch of what `from` handed on. The buffers are that one's again afterwards. */
-static void take_over(struct forward *f, unsigned from)
+static size_t take_over(struct forward *f, unsigned from)
 {
     struct pkt *v[PKT_BATCH], *net[PKT_BATCH], *tun[PKT_BATCH];
     size_t n = handoff_look(f->config.handoff, from, f->config.index, v, PKT_BATCH), n_net = 0, n_tun = 0;
     if (n == 0)
-        return;
+        return 0;
     for (size_t i = 0; i < n; i++)
         if (v[i]->from == PKT_FROM_TUN)
             tun[n_tun++] = v[i];
@@ -189,6 +189,14 @@ static void take_over(struct forward *f, unsigned from)
     if (n_tun)
         through_dp(f, tun, n_tun, true, true);
     handoff_done(f->config.handoff, from, f->config.index, n);
+    return n;
+}
+
+void forward_settle(struct forward *f)
+{
+    for (unsigned from = 0; from < handoff_members(f->config.handoff); from++)
+        for (size_t i = 0; i < HANDOFF_SLOTS / PKT_BATCH && take_over(f, from); i++)
+            ;
 }
 
 uint64_t forward_round(struct forward *f, uint64_t now)

@@ -64,6 +64,8 @@ void forward_from_outside(void *forward, struct pkt **v, size_t n);
 /* An IKE datagram that came to a worker: a copy goes to the last member of the hand-off. */
 void forward_datagram(void *forward, const struct path *path, struct span datagram);
 
+/* All that others have handed on until now is done; forward_round() is to follow. */
+void forward_settle(struct forward *f);
 /* A worker's loop, after every round: works on what others handed on; when it wants to be called again. */
 uint64_t forward_round(struct forward *f, uint64_t now);
 

@@ -214,6 +214,13 @@ static void remove_queue(struct forward *f, void *arg)
     forward_tun_remove(f, *(const uint32_t *)arg);
 }
 
+/* No queue of the device is read any more. When this was in every thread, no packet of it is on its way from one to another either,
+ * and another account may have the number. */
+static void none_on_the_way(struct forward *f, void *arg)
+{
+    (void)f, (void)arg;
+}
+
 /* Nobody uses it any more: it is the caller's, to be closed. NULL: there was none. */
 static struct io_tun *take_tun(struct inside *in)
 {
@@ -221,6 +228,7 @@ static struct io_tun *take_tun(struct inside *in)
     if (!tun)
         return NULL;
     crew_call(in->daemon->crew, remove_queue, &in->account);
+    crew_call(in->daemon->crew, none_on_the_way, NULL);
     in->tun = NULL;
     in->lost = false;
     in->daemon->handles.accounts[in->account].open = false;

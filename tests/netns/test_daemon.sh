@@ -106,7 +106,7 @@ test_check_refuses_an_encapsulation_loop_and_names_the_remedy() {
     contains '--check' "$out" '192\.0\.2\.'
     contains 'remedy' "$out" 'mark'
 }
-test_check_takes_a_marked_loop() { checked 0 "$(loop_yaml top='outer: {mark: 66}')"; }
+test_check_takes_a_marked_loop() { checked 0 "$(loop_yaml outer='mark: 66')"; }
 
 test_start_with_an_error_does_not_start() {
     local status=0 out
@@ -208,7 +208,7 @@ test_reload_follows_the_file() {
     equal 'the route is gone' "$(route_of 10.4.0.0/16)" ''
     contains 'MTU of the route' "$(route_of 10.2.0.0/16)" 'mtu (lock )?1400'
     equal 'MTU that aditctl shows' "$(lab_tunnel acme-gre mtu)" 1400
-    contains 'restart needed' "$(lab_aditd_reload top='outer: {mark: 66}')" 'restart: outer'
+    contains 'restart needed' "$(lab_aditd_reload outer='mark: 66')" 'restart: outer'
     lab_aditd_reload
 }
 
