@@ -1,16 +1,19 @@
 /* endpoint: one end of a tunnel for tests/bench/e2e, on the very dp and io rooms of the daemon, with fixed keys: adit only answers
  * in IKE, so two of it cannot negotiate. Never a part of the daemon. By `null=yes` the forwarder of lib/null.h stands in place of
- * dp. Ends by SIGTERM; what was dropped is told then.
+ * dp. Ends by SIGTERM; what was dropped is told then. By `flood=MS` it has no TUN: it sends for so long, and tells what a packet
+ * cost.
  *     endpoint KEY=VALUE...      the keys: `options` below
  */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "adit/dp.h"
 #include "adit/io.h"
 #include "lib/fatal.h"
+#include "lib/measure.h"
 #include "lib/null.h"
 
 #define ACCOUNT 0
@@ -20,8 +23,9 @@
 #define POOL_LARGE 512
 #define RESULTS_MAX (64 * PKT_BATCH)
 #define READ_PACKETS 16 /* super-packets at a time */
+#define FLOOD_OCTETS 1440
 
-enum option { DEVICE, ADDRESS, LOCAL, REMOTE, SUITE, WIRE, SIDE, NULL_MODE, OFFLOAD, OPTIONS };
+enum option { DEVICE, ADDRESS, LOCAL, REMOTE, SUITE, WIRE, SIDE, NULL_MODE, OFFLOAD, FLOOD, OPTIONS };
 static const struct {
     const char *key, *value, *help;
 } options[OPTIONS] = {
@@ -34,6 +38,7 @@ static const struct {
     [SIDE] = {"side", "0", "0 or 1: whose keys are whose"},
     [NULL_MODE] = {"null", "no", "yes: the null forwarder"},
     [OFFLOAD] = {"offload", "yes", "no: one read and one write per packet"},
+    [FLOOD] = {"flood", "0", "milliseconds: send only"},
 };
 
 static const struct {
@@ -257,10 +262,9 @@ static void on_signal(void *ctx, int signo)
     io_loop_stop(e->loop);
 }
 
-static void open_all(struct end *e)
+static void open_outer(struct end *e)
 {
     struct io_error error = {""};
-    struct dp_tunnel_info info;
     const struct io_loop_hooks hooks = {.signal = on_signal, .ctx = e};
     struct io_outer_config outer = {
         .want = {.endpoints = &e->local, .n_endpoints = 1, .gre = e->suite == 0, .ipsec = e->suite > 0},
@@ -268,16 +272,22 @@ static void open_all(struct end *e)
         .pool = e->pool,
         .packets = from_outside,
         .ctx = e};
-    struct io_tun_config tun = {
-        .device = e->value[DEVICE], .queues = 1, .account = ACCOUNT, .offload = is(e, OFFLOAD, "yes")};
     must_open(io_loop_new(&hooks, &e->loop, &error), &error);
     must_open(io_loop_signals(e->loop, &error), &error);
-    must_open(io_tun_open(NULL, &tun, &e->tun, &error), &error);
     must_open(io_outer_open(e->loop, &outer, &e->outer, &error), &error);
     if (io_outer_trouble(e->outer)) {
         fprintf(stderr, "endpoint: %s\n", io_outer_trouble(e->outer));
         exit(1);
     }
+}
+
+static void open_tun(struct end *e)
+{
+    struct io_error error = {""};
+    struct dp_tunnel_info info;
+    struct io_tun_config tun = {
+        .device = e->value[DEVICE], .queues = 1, .account = ACCOUNT, .offload = is(e, OFFLOAD, "yes")};
+    must_open(io_tun_open(NULL, &tun, &e->tun, &error), &error);
     dp_coalesce(e->dp, (uint8_t)((io_tun_super(e->tun) & IO_SUPER_TCP ? DP_COALESCE_TCP : 0) |
                                  (io_tun_super(e->tun) & IO_SUPER_UDP ? DP_COALESCE_UDP : 0)));
     MUST(dp_tunnel_info(e->dp, TUNNEL, &info));
@@ -285,6 +295,27 @@ static void open_all(struct end *e)
     must_open(io_address_add(e->tun, &e->address, 0, &error), &error);
     e->watch = (struct io_watch){.fd = io_tun_fd(e->tun, 0), .events = IO_READ, .ready = from_inside, .ctx = e};
     must_open(io_loop_watch(e->loop, &e->watch, &error), &error);
+}
+
+/* What sending alone costs, in nanoseconds of the processor per packet: to a neighbour that drops them. */
+static void flood(struct end *e, uint64_t ns)
+{
+    struct pkt *v[PKT_BATCH];
+    for (size_t i = 0; i < PKT_BATCH; i++) {
+        MUST((v[i] = pkt_get(e->pool, false)) != NULL);
+        memset(v[i]->data, (int)i + 1, FLOOD_OCTETS);
+        v[i]->len = FLOOD_OCTETS;
+        v[i]->verdict = e->udp ? PKT_TO_NATT : e->suite ? PKT_TO_ESP : PKT_TO_GRE;
+        v[i]->outer = (struct pkt_outer){.src = e->local, .dst = e->remote, .dport = 4500, .ttl = 64, .df = true};
+    }
+    MUST(io_outer_send(e->outer, v, PKT_BATCH) == 0); /* whatever is done once has been */
+    uint64_t packets = 0, end = clock_ns(CLOCK_MONOTONIC) + ns, used = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    for (; clock_ns(CLOCK_MONOTONIC) < end; packets += PKT_BATCH)
+        MUST(io_outer_send(e->outer, v, PKT_BATCH) == 0);
+    used = clock_ns(CLOCK_THREAD_CPUTIME_ID) - used;
+    printf("%.1f\n", (double)used / (double)packets);
+    for (size_t i = 0; i < PKT_BATCH; i++)
+        pkt_put(e->pool, v[i]);
 }
 
 static void tell(const struct end *e)
@@ -311,12 +342,17 @@ int main(int argc, char **argv)
     read_options(&e, argc, argv);
     io_signals_block();
     core_new(&e);
-    open_all(&e);
-    puts("ready");
-    fflush(stdout);
-    must_open(io_loop_run(e.loop, &error), &error);
-    tell(&e);
-    io_loop_unwatch(&e.watch);
+    open_outer(&e);
+    if (is(&e, FLOOD, "0")) {
+        open_tun(&e);
+        puts("ready");
+        fflush(stdout);
+        must_open(io_loop_run(e.loop, &error), &error);
+        tell(&e);
+        io_loop_unwatch(&e.watch);
+    } else {
+        flood(&e, strtoul(e.value[FLOOD], NULL, 10) * NS_PER_MS);
+    }
     io_outer_close(e.outer);
     io_tun_close(e.tun);
     io_loop_free(e.loop);
