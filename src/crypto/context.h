@@ -32,7 +32,8 @@ struct crypto {
         struct IMB_MGR *mb, *mb_narrow;    /* NULL: not built in, or not on this processor */
         const char *mb_name, *narrow_name; /* "avx512", "sse" */
         uint8_t wide_from[HASHES];         /* packets from which on `mb` is the quicker of the two; 0: never */
-        char gcm_name[32], hmac_name[128];
+        uint32_t lone_from[2][HASHES];     /* octets from which OpenSSL is quicker for a packet alone, by direction */
+        char gcm_name[32], hmac_name[256];
     } esp;
 };
 

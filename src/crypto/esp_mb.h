@@ -2,6 +2,7 @@
 #ifndef ADIT_CRYPTO_ESP_MB_H
 #define ADIT_CRYPTO_ESP_MB_H
 
+#define NO_COMPAT_IMB_API_053 /* old names of it are OpenSSL's too */
 #include <intel-ipsec-mb.h>
 
 #include "esp.h"

@@ -1,10 +1,15 @@
 /* crypto/esp_mb_hmac: AES-CBC (RFC 3602) and NULL (RFC 2410) with HMAC (RFC 2404, RFC 4868) by ipsec-mb's job manager, which works on
  * as many packets side by side as the processor has lanes, whatever their keys. Two managers: the widest one there is, and the one
- * of SSE with the SHA instructions, which is quicker as long as the wide one's lanes would run half empty. */
+ * of SSE with the SHA instructions, which is quicker as long as the wide one's lanes would run half empty. A packet alone
+ * is for OpenSSL where that is quicker still. */
 #ifdef ADIT_HAVE_IPSEC_MB
+
+/* The hashes by name are deprecated; but no others go on from a state that is given. */
+#define OPENSSL_SUPPRESS_DEPRECATED
 
 #include "esp_mb.h"
 
+#include <openssl/sha.h>
 #include <stdio.h>
 
 #include "aes.h"
@@ -19,14 +24,11 @@ struct hmac_key {
     _Alignas(16) uint8_t enc[16 * 15], dec[16 * 15];
 };
 
-static const struct mb_hash {
-    IMB_HASH_ALG alg;
-    uint8_t block;
-} hashes[HASHES] = {
-    [HASH_SHA1] = {IMB_AUTH_HMAC_SHA_1, 64},
-    [HASH_SHA256] = {IMB_AUTH_HMAC_SHA_256, 64},
-    [HASH_SHA384] = {IMB_AUTH_HMAC_SHA_384, 128},
-    [HASH_SHA512] = {IMB_AUTH_HMAC_SHA_512, 128},
+static const IMB_HASH_ALG hashes[HASHES] = {
+    [HASH_SHA1] = IMB_AUTH_HMAC_SHA_1,
+    [HASH_SHA256] = IMB_AUTH_HMAC_SHA_256,
+    [HASH_SHA384] = IMB_AUTH_HMAC_SHA_384,
+    [HASH_SHA512] = IMB_AUTH_HMAC_SHA_512,
 };
 
 /* ---- keys --------------------------------------------------------------------------------------- */
@@ -89,7 +91,7 @@ static void job_fill(IMB_JOB *j, struct esp_op *op, enum direction dir, uint8_t 
     j->iv_len_in_bytes = key->sizes.iv;
     j->cipher_start_src_offset_in_bytes = head;
     j->msg_len_to_cipher_in_bytes = op->text_len;
-    j->hash_alg = hashes[key->integ->hash].alg;
+    j->hash_alg = hashes[key->integ->hash];
     j->hash_start_src_offset_in_bytes = 0; /* RFC 4303 2.8: from the SPI on, IV and ciphertext included */
     j->msg_len_to_hash_in_bytes = head + op->text_len;
     j->auth_tag_output = icv;
@@ -117,8 +119,85 @@ static void jobs_flush(IMB_MGR *m)
         job_done(j);
 }
 
-/* How many ops of each hash go to the wide manager: all full groups of lanes, and the rest if it is worth it. */
-static void share_out(const struct crypto *c, const struct esp_op *ops, size_t n, size_t ret_wide[HASHES])
+/* ---- a packet alone: OpenSSL -------------------------------------------------------------------- */
+
+/* The hash of one block, whose state is given, and the text. */
+static bool hash_sha1(const uint8_t *state, struct span text, uint8_t *ret)
+{
+    SHA_CTX x;
+    uint32_t h[5];
+    bool ok = SHA1_Init(&x);
+    memcpy(h, state, sizeof h);
+    x.h0 = h[0], x.h1 = h[1], x.h2 = h[2], x.h3 = h[3], x.h4 = h[4];
+    x.Nl = SHA_CBLOCK * 8;
+    ok = ok && SHA1_Update(&x, text.p, text.n) && SHA1_Final(ret, &x);
+    wipe(&x, sizeof x);
+    wipe(h, sizeof h);
+    return ok;
+}
+
+static bool hash_sha256(const uint8_t *state, struct span text, uint8_t *ret)
+{
+    SHA256_CTX x;
+    bool ok = SHA256_Init(&x);
+    memcpy(x.h, state, sizeof x.h);
+    x.Nl = SHA256_CBLOCK * 8;
+    ok = ok && SHA256_Update(&x, text.p, text.n) && SHA256_Final(ret, &x);
+    wipe(&x, sizeof x);
+    return ok;
+}
+
+static bool hash_sha512(enum hash hash, const uint8_t *state, struct span text, uint8_t *ret)
+{
+    SHA512_CTX x;
+    bool ok = hash == HASH_SHA384 ? SHA384_Init(&x)
+                                  : SHA512_Init(&x); /* they differ in their starts and in the octets given out */
+    memcpy(x.h, state, sizeof x.h);
+    x.Nl = SHA512_CBLOCK * 8;
+    ok = ok && SHA512_Update(&x, text.p, text.n) && SHA512_Final(ret, &x);
+    wipe(&x, sizeof x);
+    return ok;
+}
+
+static bool hash_on(enum hash hash, const uint8_t *state, struct span text, uint8_t *ret)
+{
+    switch (hash) {
+    case HASH_SHA1: return hash_sha1(state, text, ret);
+    case HASH_SHA256: return hash_sha256(state, text, ret);
+    default: return hash_sha512(hash, state, text, ret);
+    }
+}
+
+/* What a job does, at once. */
+static void lone_run(struct crypto *c, struct esp_op *op, enum direction dir, uint8_t *icv)
+{
+    static const uint8_t size[HASHES] = {SHA_DIGEST_LENGTH, SHA256_DIGEST_LENGTH, SHA384_DIGEST_LENGTH,
+                                         SHA512_DIGEST_LENGTH};
+    const struct hmac_key *k = (const struct hmac_key *)op->key;
+    const struct esp_key *key = &k->common;
+    enum hash hash = key->integ->hash;
+    const struct span covered = span_of(op->pkt, ESP_HEADER + (size_t)key->sizes.iv + op->text_len);
+    EVP_CIPHER_CTX *ctx = key->encr->cipher == CIPHER_NONE ? NULL : c->cipher[key->encr->cipher];
+    uint8_t mac[HASH_MAX];
+    bool ok = !ctx || aes_key(ctx, k->enc, dir); /* the first round keys are the key: FIPS 197 5.2 */
+    if (ok && ctx && dir == SEAL)
+        ok = aes_cbc(ctx, SEAL, esp_iv(op), esp_text(op), op->text_len) == RC_OK;
+    ok = ok && hash_on(hash, k->inner, covered, mac) && hash_on(hash, k->outer, span_of(mac, size[hash]), mac);
+    if (ok && ctx && dir == OPEN)
+        ok = aes_cbc(ctx, OPEN, esp_iv(op), esp_text(op), op->text_len) == RC_OK;
+    if (ok)
+        memcpy(icv, mac, key->sizes.icv);
+    op->rc = ok ? RC_OK : crypto_failed();
+}
+
+/* ---- batches ------------------------------------------------------------------------------------ */
+
+struct share {
+    bool alone;  /* there is only one */
+    size_t wide; /* so many to the wide manager: all full groups of lanes, and the rest if it is worth it */
+};
+
+static void share_out(const struct crypto *c, const struct esp_op *ops, size_t n, struct share ret[HASHES])
 {
     size_t count[HASHES] = {0};
     for (size_t i = 0; i < n; i++)
@@ -126,7 +205,8 @@ static void share_out(const struct crypto *c, const struct esp_op *ops, size_t n
             count[ops[i].key->integ->hash]++;
     for (int h = 0; h < HASHES; h++) {
         size_t rest = count[h] % LANES, from = c->esp.wide_from[h];
-        ret_wide[h] = from == 0 || count[h] < from ? 0 : count[h] - (rest < from ? rest : 0);
+        ret[h].alone = count[h] == 1;
+        ret[h].wide = from == 0 || count[h] < from ? 0 : count[h] - (rest < from ? rest : 0);
     }
 }
 
@@ -141,21 +221,24 @@ static inline void key_prefetch(const struct esp_op *op, const struct esp_op *en
 static void run(struct crypto *c, struct esp_op *ops, size_t n, enum direction dir, uint8_t (*icv)[HASH_MAX])
 {
     IMB_MGR *wide = c->esp.mb, *narrow = c->esp.mb_narrow;
-    size_t left[HASHES];
-    share_out(c, ops, n, left);
+    struct share share[HASHES];
+    share_out(c, ops, n, share);
     for (size_t i = 0; i < n; i++) {
         struct esp_op *op = &ops[i];
         key_prefetch(op, ops + n);
         if (op->key->backend != &esp_mb_hmac)
             continue;
         enum hash hash = op->key->integ->hash;
-        bool to_wide = left[hash] > 0;
+        bool to_wide = share[hash].wide > 0;
+        uint8_t *to = icv ? icv[i] : esp_icv(op);
         if (!esp_is_aligned(op)) {
             op->rc = dir == SEAL ? RC_RANGE : RC_AUTH;
-            continue;
+        } else if (share[hash].alone && op->key->encr->bits && op->text_len >= c->esp.lone_from[dir][hash]) {
+            lone_run(c, op, dir, to);
+        } else {
+            share[hash].wide -= to_wide;
+            job_submit(to_wide ? wide : narrow, op, dir, to);
         }
-        left[hash] -= to_wide;
-        job_submit(to_wide ? wide : narrow, op, dir, icv ? icv[i] : esp_icv(op));
     }
     jobs_flush(narrow);
     jobs_flush(wide);
@@ -201,14 +284,20 @@ static uint64_t ticks(void)
     return __builtin_ia32_rdtsc(); /* only to compare two runs with each other: no clock */
 }
 
-static uint64_t try_one(IMB_MGR *m, struct esp_op *ops, size_t n)
+/* m NULL: OpenSSL. */
+static uint64_t try_one(struct crypto *c, IMB_MGR *m, enum direction dir, struct esp_op *ops, size_t n)
 {
     uint64_t best = UINT64_MAX;
     for (int round = 0; round <= TRY_ROUNDS; round++) { /* the first one warms up */
         uint64_t t = ticks();
-        for (size_t i = 0; i < n; i++)
-            job_submit(m, &ops[i], SEAL, esp_icv(&ops[i]));
-        jobs_flush(m);
+        for (size_t i = 0; i < n; i++) {
+            if (m)
+                job_submit(m, &ops[i], dir, esp_icv(&ops[i]));
+            else
+                lone_run(c, &ops[i], dir, esp_icv(&ops[i]));
+        }
+        if (m)
+            jobs_flush(m);
         t = ticks() - t;
         if (round > 0 && t < best)
             best = t;
@@ -229,10 +318,29 @@ static void tune_hash(struct crypto *c, enum hash hash, uint16_t integ)
     for (size_t i = 0; i < 2 * LANES; i++)
         ops[i] = (struct esp_op){.key = &key.common, .pkt = pkt[i], .text_len = TRY_TEXT};
     for (size_t i = 0; i < ARRAY_LEN(tries); i++) {
-        if (try_one(c->esp.mb, ops, tries[i]) >= try_one(c->esp.mb_narrow, ops, tries[i]))
+        if (try_one(c, c->esp.mb, SEAL, ops, tries[i]) >= try_one(c, c->esp.mb_narrow, SEAL, ops, tries[i]))
             break;
         c->esp.wide_from[hash] = tries[i];
     }
+    for (int dir = OPEN; dir <= SEAL; dir++) {
+        uint32_t *from = &c->esp.lone_from[dir][hash];
+        *from = UINT32_MAX;
+        for (uint32_t text = TRY_TEXT; text >= 64; text /= 2) {
+            ops[0].text_len = text;
+            if (try_one(c, NULL, dir, ops, 1) >= try_one(c, c->esp.mb_narrow, dir, ops, 1))
+                break;
+            *from = text;
+        }
+    }
+}
+
+/* "512/512/64/64": of each hash. */
+static const char *octets(char ret[48], const uint32_t *from)
+{
+    size_t n = 0;
+    for (int h = 0; h < HASHES; h++)
+        n += (size_t)snprintf(ret + n, 48 - n, from[h] == UINT32_MAX ? "%snever" : "%s%u", h ? "/" : "", from[h]);
+    return ret;
 }
 
 void esp_mb_hmac_tune(struct crypto *c)
@@ -241,12 +349,15 @@ void esp_mb_hmac_tune(struct crypto *c)
     tune_hash(c, HASH_SHA256, INTEG_HMAC_SHA2_256_128);
     tune_hash(c, HASH_SHA384, INTEG_HMAC_SHA2_384_192);
     tune_hash(c, HASH_SHA512, INTEG_HMAC_SHA2_512_256);
-    char from[HASHES][8];
+    char from[HASHES][8], seal[48], open[48];
     for (int h = 0; h < HASHES; h++)
         snprintf(from[h], sizeof from[h], c->esp.wide_from[h] ? "%u" : "never", (unsigned)c->esp.wide_from[h]);
-    snprintf(c->esp.hmac_name, sizeof c->esp.hmac_name,
-             "ipsec-mb (sse; %s from %s/%s/%s/%s packets with sha1/256/384/512)", c->esp.mb_name, from[HASH_SHA1],
-             from[HASH_SHA256], from[HASH_SHA384], from[HASH_SHA512]);
+    snprintf(
+        c->esp.hmac_name, sizeof c->esp.hmac_name,
+        "ipsec-mb (sse; %s from %s/%s/%s/%s packets with sha1/256/384/512; one alone by openssl from %s octets sealed, "
+        "%s opened)",
+        c->esp.mb_name, from[HASH_SHA1], from[HASH_SHA256], from[HASH_SHA384], from[HASH_SHA512],
+        octets(seal, c->esp.lone_from[SEAL]), octets(open, c->esp.lone_from[OPEN]));
 }
 
 #endif
