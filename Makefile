@@ -2,7 +2,9 @@
 #
 #   make                 build/aditd, build/aditctl and the test tools; installs what is missing first
 #   make check           unit and simulation tests (no root)
-#   make test            everything: lint, check, the same under ASan/UBSan, and the lab in network namespaces (root)
+#   make test            everything: lint, check, the same under ASan/UBSan, part of it for arm64, and the lab in network
+#                        namespaces (root)
+#   make arm64           builds for arm64 and runs the tests there, by qemu
 #   make demo            the lab with two tunnels, narrated
 #   make CC=clang BUILD=build/clang ...     another compiler, its own folder
 #   make check ROOMS="base wire" T=test_wire% BUILD=build/mine    part of the tree, part of the tests
@@ -76,8 +78,15 @@ LAB       := $(patsubst tests/netns/%.sh,%,$(wildcard tests/netns/test_*.sh))
 LAB_LONG  := test_interop test_kernel test_trixie
 ASAN_MAKE = $(SUBMAKE) BUILD=$(BUILD)/asan SAN=$(SANITIZE)
 ASAN_UNIT  = $(UNIT:$(BUILD)/%=$(BUILD)/asan/%)
+# Built for arm64 and run by qemu, which knows too little of sockets for the tests of io and is too slow to run all each time.
+ARM64_MAKE = conf/setup/arm64 sh -c 'exec $(SUBMAKE) CC="$$CC" AR="$$AR" BUILD=$(BUILD)/arm64 "$$@"' make
+ARM64_RUN  = $(patsubst $(BUILD)/%,conf/setup/arm64 qemu-aarch64 $(BUILD)/arm64/%,$(1))
+ARM64_UNIT = $(filter-out $(IO_SUITES),$(UNIT))
+ARM64_SLOW = %/test_crypto_ke %/test_crypto_mlkem %/test_dp_iv %/test_dp_threads %/test_dp_workers
+ARM64_PART = $(filter-out $(ARM64_SLOW),$(filter $(addprefix $(BUILD)/tests/test_,base_% wire_% crypto_% dp_%),$(UNIT)))
+ARM64_TEST = $(if $(filter aarch64,$(shell uname -m)),,tests/arm64 $(foreach t,$(ARM64_PART),"300@$(call ARM64_RUN,$t)"))
 
-.PHONY: all programs tests check test demo bench fuzz lint asan asan-tests cov install clean soak FORCE
+.PHONY: all programs tests check test demo bench fuzz lint asan asan-tests arm64 arm64-tests cov install clean soak FORCE
 all: programs $(TOOLS)
 programs: $(BUILD)/libadit.a $(ADITD) $(ADITCTL)
 tests: programs $(UNIT)
@@ -167,6 +176,12 @@ asan-tests:
 asan: asan-tests
 	@tests/run $(ASAN_UNIT)
 
+arm64-tests:
+	@conf/setup/deps build arm64 && conf/setup/arm64
+	+@$(ARM64_MAKE) -k programs tests
+arm64: arm64-tests
+	@SIM_SEEDS=$(or $(SIM_SEEDS),20) BUILD=$(BUILD) tests/run tests/arm64 $(foreach t,$(ARM64_UNIT),"1200@$(call ARM64_RUN,$t)")
+
 lint: programs
 	@conf/setup/deps lint
 	@BUILD=$(BUILD) tests/run 600@tests/lint/run
@@ -176,8 +191,9 @@ test:
 	@conf/setup/deps build test lint
 	-+@$(SUBMAKE) -k all tests
 	-+@$(SUBMAKE) -k asan-tests
+	-+@$(if $(ARM64_TEST),$(SUBMAKE) arm64-tests)
 	@BUILD=$(BUILD) J=3 tests/run "1800@$(AS_ROOT) tests/netns/run $(LAB_LONG)" \
-	  "1800@$(AS_ROOT) tests/netns/run $(filter-out $(LAB_LONG),$(LAB))" 1200@tests/lint/run $(UNIT) $(ASAN_UNIT)
+	  "1800@$(AS_ROOT) tests/netns/run $(filter-out $(LAB_LONG),$(LAB))" 1200@tests/lint/run $(UNIT) $(ASAN_UNIT) $(ARM64_TEST)
 
 demo:
 	@conf/setup/deps build test

@@ -6,10 +6,12 @@
 #include <time.h>
 
 #define TOP(rest) "version: 1\nendpoints: [198.51.100.2]\n" rest
+#ifndef SLOWER /* given where the processor is emulated */
 #if defined __SANITIZE_ADDRESS__ || !defined __OPTIMIZE__
 #define SLOWER 10
 #else
 #define SLOWER 1
+#endif
 #endif
 
 static char *file_read(const char *path)
