@@ -110,6 +110,7 @@ static void ossl_run(struct crypto *c, enum direction dir, struct esp_op *ops, s
         const struct ossl_key *k = (const struct ossl_key *)op->key;
         EVP_CIPHER_CTX *ctx = op->key->encr->cipher == CIPHER_NONE ? NULL : c->cipher[op->key->encr->cipher];
         if (ctx && op->key != keyed && !aes_key(ctx, k->key_e, dir)) {
+            keyed = NULL; /* whatever the context holds now */
             op->rc = crypto_failed();
             continue;
         }
