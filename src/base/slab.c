@@ -53,7 +53,7 @@ static bool grow(struct slab *s)
     s->total += n;
     while (n-- > 0)
         slab_put(s, (uint8_t *)piece->memory + n * s->size);
-    return true;
+    return s->unused != NULL; /* a piece holds one at least */
 }
 
 void *slab_get(struct slab *s)

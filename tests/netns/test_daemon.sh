@@ -232,7 +232,7 @@ test_refused_reload_changes_nothing() {
 
 # The sockets of the first IPsec tunnel cannot be had: all else of that reload must not have happened either, or be undone.
 test_reload_that_fails_on_the_way_changes_nothing() {
-    local before after busy said status=0
+    local before after said status=0
     lab_aditd_stop
     lab_conf | sed '/acme-ipsec/d' >"$LAB_DIR/gre.yaml"
     lab_aditd_start "$LAB_DIR/gre.yaml"
