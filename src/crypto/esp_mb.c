@@ -48,11 +48,18 @@ static void mb_release(struct esp_key *key)
     (void)key; /* nothing beyond the arena's object */
 }
 
-/* RFC 4106 4: nonce = salt | IV. */
-static void mb_nonce(const struct mb_key *k, const struct esp_op *op, uint8_t ret[GCM_NONCE])
+#define NONCES 4
+#define NONCE_ROOM 16 /* none lies on two cache lines */
+
+/* RFC 4106 4: nonce = salt | IV. What was just written in two parts cannot be read as one before both have reached the cache, so a
+ * packet's nonce is made some packets before it is used. */
+static inline void mb_nonce(const struct esp_op *ops, size_t i, size_t n, uint8_t nonce[NONCES][NONCE_ROOM])
 {
-    memcpy(ret, k->salt, sizeof k->salt);
-    memcpy(ret + sizeof k->salt, esp_iv(op), GCM_NONCE - sizeof k->salt);
+    if (i >= n || ops[i].key->backend != &esp_mb_gcm)
+        return;
+    const struct mb_key *k = (const struct mb_key *)ops[i].key;
+    memcpy(nonce[i % NONCES], k->salt, sizeof k->salt);
+    memcpy(nonce[i % NONCES] + sizeof k->salt, esp_iv(&ops[i]), GCM_NONCE - sizeof k->salt);
 }
 
 /* Of the key: the round keys, and as many powers of the hash key (the highest stand first) as a packet of that length uses. What another
@@ -67,33 +74,37 @@ static inline void mb_fetch(const struct esp_op *op)
     prefetch((const uint8_t *)&k->gcm + all - powers, powers);
 }
 
-static void mb_fetch_first(const struct esp_op *ops, size_t n)
+static void mb_begin(const struct esp_op *ops, size_t n, uint8_t nonce[NONCES][NONCE_ROOM])
 {
     for (size_t i = 1; i < n && i < ESP_AHEAD; i++)
         if (ops[i].key != ops[i - 1].key)
             mb_fetch(&ops[i]);
+    for (size_t i = 0; i < NONCES - 1; i++)
+        mb_nonce(ops, i, n, nonce);
 }
 
-static inline void mb_fetch_ahead(const struct esp_op *op, const struct esp_op *end)
+static inline void mb_look_ahead(const struct esp_op *ops, size_t i, size_t n, uint8_t nonce[NONCES][NONCE_ROOM])
 {
-    if (end - op > ESP_AHEAD && op[ESP_AHEAD].key != op[ESP_AHEAD - 1].key)
-        mb_fetch(op + ESP_AHEAD);
+    size_t ahead = i + ESP_AHEAD;
+    if (ahead < n && ops[ahead].key != ops[ahead - 1].key)
+        mb_fetch(&ops[ahead]);
+    mb_nonce(ops, i + NONCES - 1, n, nonce);
 }
 
 static void mb_seal(struct crypto *c, struct esp_op *ops, size_t n)
 {
     _Alignas(64) struct gcm_context_data ctx;
-    uint8_t nonce[GCM_NONCE];
+    _Alignas(64) uint8_t nonce[NONCES][NONCE_ROOM];
     (void)c;
-    mb_fetch_first(ops, n);
-    for (struct esp_op *op = ops; op < ops + n; op++) {
-        mb_fetch_ahead(op, ops + n);
+    mb_begin(ops, n, nonce);
+    for (size_t i = 0; i < n; i++) {
+        struct esp_op *op = &ops[i];
+        mb_look_ahead(ops, i, n, nonce);
         if (op->key->backend != &esp_mb_gcm)
             continue;
         const struct mb_key *k = (const struct mb_key *)op->key;
-        mb_nonce(k, op, nonce);
-        k->seal(&k->gcm, &ctx, esp_text(op), esp_text(op), op->text_len, nonce, op->pkt, ESP_HEADER, esp_icv(op),
-                GCM_ICV);
+        k->seal(&k->gcm, &ctx, esp_text(op), esp_text(op), op->text_len, nonce[i % NONCES], op->pkt, ESP_HEADER,
+                esp_icv(op), GCM_ICV);
         op->rc = RC_OK;
     }
 }
@@ -101,16 +112,18 @@ static void mb_seal(struct crypto *c, struct esp_op *ops, size_t n)
 static void mb_open(struct crypto *c, struct esp_op *ops, size_t n)
 {
     _Alignas(64) struct gcm_context_data ctx;
-    uint8_t nonce[GCM_NONCE], icv[GCM_ICV];
+    _Alignas(64) uint8_t nonce[NONCES][NONCE_ROOM];
+    uint8_t icv[GCM_ICV];
     (void)c;
-    mb_fetch_first(ops, n);
-    for (struct esp_op *op = ops; op < ops + n; op++) {
-        mb_fetch_ahead(op, ops + n);
+    mb_begin(ops, n, nonce);
+    for (size_t i = 0; i < n; i++) {
+        struct esp_op *op = &ops[i];
+        mb_look_ahead(ops, i, n, nonce);
         if (op->key->backend != &esp_mb_gcm)
             continue;
         const struct mb_key *k = (const struct mb_key *)op->key;
-        mb_nonce(k, op, nonce);
-        k->open(&k->gcm, &ctx, esp_text(op), esp_text(op), op->text_len, nonce, op->pkt, ESP_HEADER, icv, GCM_ICV);
+        k->open(&k->gcm, &ctx, esp_text(op), esp_text(op), op->text_len, nonce[i % NONCES], op->pkt, ESP_HEADER, icv,
+                GCM_ICV);
         op->rc = esp_icv_equal(icv, esp_icv(op), GCM_ICV) ? RC_OK : RC_AUTH;
     }
 }

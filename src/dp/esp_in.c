@@ -12,7 +12,7 @@ static enum dp_reason begin(struct batch *b, const struct pkt *p, struct sa *sa)
     if (is_short(p, sa))
         return DP_REASON_SHORT;
     /* RFC 4303 2.4: the text ends on the cipher's block or on four octets. Nothing is read from it before the ICV is good. */
-    if ((p->len - ESP_HEADER - sa->in.iv - sa->in.icv) % sa->in.align != 0)
+    if (((p->len - ESP_HEADER - sa->in.iv - sa->in.icv) & (sa->in.align - 1u)) != 0)
         return DP_REASON_ESP_PADDING;
     if (UNLIKELY(b->now >= READ(sa->hard_expiry))) {
         sa_is_exhausted(b, sa);

@@ -95,18 +95,19 @@ static void fragment(struct batch *b, struct pkt *p, const struct ip_view *ip, c
     }
 }
 
-struct limits way_limits(const struct batch *b, const struct way *way)
+void way_limits(const struct batch *b, const struct way *way, struct limits *ret)
 {
     const struct tun *outer = way->sa ? b->t->tun[way->tun->esp] : way->tun; /* whose path it takes */
     struct live *live = &b->w->dp->live[outer->handle];
     if (UNLIKELY(b->now >= READ(live->path_mtu_until)))
         pmtu_forget(live, outer);
-    return limits_now(b, way->tun, way->sa ? &way->sa->out : NULL);
+    limits_now(b, way->tun, way->sa ? &way->sa->out : NULL, ret);
 }
 
 void way_fit(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct way *way)
 {
-    const struct limits limits = way_limits(b, way);
+    struct limits limits;
+    way_limits(b, way, &limits);
     mss_clamp(p, ip, &limits);
 
     if (LIKELY(ip->len <= limits.mtu))

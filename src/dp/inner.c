@@ -126,7 +126,8 @@ void inner_accept(struct batch *b, struct pkt *p, const struct tun *tun, struct 
     if (UNLIKELY(ecn != (ip.tos & 3)))
         wire_ip_ecn_set(p->data, ecn);
     p->len = ip.len; /* what stands behind is padding: Ethernet's, or TFC (RFC 4303 2.7) */
-    const struct limits limits = limits_now(b, tun, sa ? &sa->in : NULL);
+    struct limits limits;
+    limits_now(b, tun, sa ? &sa->in : NULL, &limits);
     if (!sa && (reason = merged_settle(b, p, &ip, limits.mtu)) != DP_REASON_NONE) {
         batch_drop(b, p, tun, reason);
         return;

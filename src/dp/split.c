@@ -122,7 +122,8 @@ void super_split(struct batch *b, const struct in *in, const struct way *way)
     struct ip_view ip = in->ip;
     uint32_t size = in->p->offload.gso_size, payload = ip.len - c.headers;
     uint16_t k = 0;
-    const struct limits limits = way_limits(b, way);
+    struct limits limits;
+    way_limits(b, way, &limits);
     uint32_t piece = super_piece(in);
     if (UNLIKELY(piece > limits.mtu && ip.df && !(ip.version == 6 && piece <= IP6_MIN_MTU))) {
         way_too_big(b, in->p, &ip, way->tun, limits.mtu); /* no segment would pass: said once */

@@ -80,7 +80,9 @@ static bool needs_owner(const struct batch *b, const struct in *in, const struct
     if ((tun->esp != TUNNEL_NONE && !(way->sa && way->sa->out.shared)) || tun->gre_flags & GRE_SEQUENCE)
         return true;
     uint32_t len = in->p->offload.gso != PKT_GSO_NONE ? super_piece(in) : in->ip.len;
-    return len > limits_now(b, tun, way->sa ? &way->sa->out : NULL).mtu;
+    struct limits limits;
+    limits_now(b, tun, way->sa ? &way->sa->out : NULL, &limits);
+    return len > limits.mtu;
 }
 
 static void refuse(struct batch *b, struct pkt *p, const struct tun *tun, enum dp_reason reason)

@@ -108,11 +108,17 @@ void inner_accept(struct batch *b, struct pkt *p, const struct tun *tun, struct 
 void sa_count_in(const struct batch *b, struct sa *sa, uint32_t n); /* a packet of n octets came out of it */
 uint8_t ecn_decap(uint8_t inner, uint8_t outer);                    /* the inner packet's new ECN field; ECN_DROP */
 #define ECN_DROP 0xff
-/* What the tunnel lets through now, on an SA with this shape; NULL: GRE as it is. */
-static inline struct limits limits_now(const struct batch *b, const struct tun *tun, const struct sa_shape *sa)
+/* What the tunnel lets through now, on an SA with this shape; NULL: GRE as it is. Not by value: put together from its fields and read
+ * as a whole it would have to wait for them. */
+static inline void limits_now(const struct batch *b, const struct tun *tun, const struct sa_shape *sa,
+                              struct limits *ret)
 {
-    const struct limits l = limits_read(sa ? &sa->limits : &b->w->dp->live[tun->handle].limits);
-    return UNLIKELY(sa && tun->type == TUNNEL_GRE) ? limits_carried(tun, &l, sa->transport) : l;
+    const struct limits *l = sa ? &sa->limits : &b->w->dp->live[tun->handle].limits;
+    ret->mtu = READ(l->mtu);
+    ret->mss4 = READ(l->mss4);
+    ret->mss6 = READ(l->mss6);
+    if (UNLIKELY(sa && tun->type == TUNNEL_GRE))
+        *ret = limits_carried(tun, ret, sa->transport);
 }
 static inline void mss_clamp(struct pkt *p, const struct ip_view *ip, const struct limits *l)
 {
@@ -168,8 +174,8 @@ enum dp_reason way_choose(struct batch *b, const struct in *in, struct way *ret)
 /* ---- fit.c */
 /* Make the packet fit its way and hand it on by out_add(), in one piece or several; or refuse it, with an ICMP answer. */
 void way_fit(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct way *way);
-struct limits way_limits(const struct batch *b,
-                         const struct way *way); /* now: a path MTU whose time is over is forgotten */
+/* Now: a path MTU whose time is over is forgotten. */
+void way_limits(const struct batch *b, const struct way *way, struct limits *ret);
 /* Drop it, with an ICMP answer that names `mtu` (0: nothing would fit, no answer) unless there may be none. */
 void way_too_big(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct tun *tun, uint16_t mtu);
 
