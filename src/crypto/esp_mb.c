@@ -109,11 +109,19 @@ static void mb_seal(struct crypto *c, struct esp_op *ops, size_t n)
     }
 }
 
+static void mb_verify(struct esp_op *op, const uint8_t *icv) /* NULL is fine */
+{
+    if (op)
+        op->rc = esp_icv_equal(icv, esp_icv(op), GCM_ICV) ? RC_OK : RC_AUTH;
+}
+
+/* A check value is compared one packet after it was made, for the same reason. */
 static void mb_open(struct crypto *c, struct esp_op *ops, size_t n)
 {
     _Alignas(64) struct gcm_context_data ctx;
-    _Alignas(64) uint8_t nonce[NONCES][NONCE_ROOM];
-    uint8_t icv[GCM_ICV];
+    _Alignas(64) uint8_t nonce[NONCES][NONCE_ROOM], icv[2][GCM_ICV];
+    struct esp_op *before = NULL;
+    unsigned at = 0;
     (void)c;
     mb_begin(ops, n, nonce);
     for (size_t i = 0; i < n; i++) {
@@ -122,10 +130,13 @@ static void mb_open(struct crypto *c, struct esp_op *ops, size_t n)
         if (op->key->backend != &esp_mb_gcm)
             continue;
         const struct mb_key *k = (const struct mb_key *)op->key;
-        k->open(&k->gcm, &ctx, esp_text(op), esp_text(op), op->text_len, nonce[i % NONCES], op->pkt, ESP_HEADER, icv,
-                GCM_ICV);
-        op->rc = esp_icv_equal(icv, esp_icv(op), GCM_ICV) ? RC_OK : RC_AUTH;
+        k->open(&k->gcm, &ctx, esp_text(op), esp_text(op), op->text_len, nonce[i % NONCES], op->pkt, ESP_HEADER,
+                icv[at], GCM_ICV);
+        at = !at;
+        mb_verify(before, icv[at]);
+        before = op;
     }
+    mb_verify(before, icv[!at]);
 }
 
 const struct esp_backend esp_mb_gcm = {
