@@ -369,6 +369,8 @@ struct map {
     struct map_node **slot;
     size_t n_slots; /* power of two, 0 before the first insert */
     size_t n;
+    struct map_node **old; /* while it grows: the slots of before, emptied up to number `moved` */
+    size_t n_old, moved;
 };
 enum rc map_insert(struct map *m, struct map_node *node, uint64_t hash) ADIT_MUST_USE; /* RC_NOMEM */
 void map_remove(struct map *m, struct map_node *node);                                 /* must be in m */

@@ -95,6 +95,33 @@ static void map_against_a_model(void **state)
     map_free(&m);
 }
 
+/* Between two slots arrays nothing is lost, found twice or walked twice. */
+static void map_is_whole_while_it_grows(void **state)
+{
+    (void)state;
+    enum { N = 700 };
+    struct map m = {0};
+    static struct item v[N];
+    bool grew = false;
+    for (size_t n = 0; n < N; n++) {
+        OK(map_insert(&m, &v[n].node, n * UINT64_C(0x9e3779b97f4a7c15)));
+        grew |= m.n_old > 0 && m.moved < m.n_old;
+        if (n % 5 == 4) { /* and back again */
+            map_remove(&m, &v[n - 2].node);
+            OK(map_insert(&m, &v[n - 2].node, (n - 2) * UINT64_C(0x9e3779b97f4a7c15)));
+        }
+        for (size_t i = 0; i <= n; i++)
+            assert_ptr_equal(map_first(&m, i * UINT64_C(0x9e3779b97f4a7c15)), &v[i].node);
+        size_t walked = 0;
+        for (struct map_node *x = map_walk(&m, NULL); x; x = map_walk(&m, x))
+            walked++;
+        assert_int_equal(walked, n + 1);
+    }
+    assert_true(grew);
+    assert_true(m.n_slots >= N);
+    map_free(&m);
+}
+
 static void empty_heap(void **state)
 {
     (void)state;
@@ -222,6 +249,7 @@ int main(void)
         TEST(empty_map),
         TEST(map_tells_equal_hashes_apart_by_walking),
         TEST(map_against_a_model),
+        TEST(map_is_whole_while_it_grows),
         TEST(empty_heap),
         TEST(heap_gives_what_is_due_in_order),
         TEST(heap_against_a_model),
