@@ -105,11 +105,23 @@ static enum rc apply_route(struct daemon *d, const struct config_account *accoun
     return dp_route_set(d->dp, &policy);
 }
 
-/* Another namespace or device is another TUN. */
-static enum rc apply_account(struct daemon *d, const struct config_delta *delta, struct io_error *e)
+/* Another namespace or device is another TUN. All that move are closed before the first is opened: two may change places. */
+static void leave_places(struct daemon *d, const struct config_diff *diff)
 {
     const uint64_t place =
         CONFIG_BIT(CONFIG_ACCOUNT_netns) | CONFIG_BIT(CONFIG_ACCOUNT_device) | CONFIG_BIT(CONFIG_ACCOUNT_create);
+    for (const struct config_delta *delta = diff->v; delta < diff->v + diff->n; delta++) {
+        if (delta->kind != CONFIG_KIND_ACCOUNT || delta->change != CONFIG_CHANGED || !(delta->fields & place))
+            continue;
+        uint32_t account = handles_find_account(&d->handles, delta->old_account->id);
+        /* Has it the new row already, then a change is undone that was not made. */
+        if (account != ACCOUNT_NONE && d->handles.accounts[account].row != delta->new_account)
+            inside_close(d, account);
+    }
+}
+
+static enum rc apply_account(struct daemon *d, const struct config_delta *delta, struct io_error *e)
+{
     uint32_t account;
     if (!delta->new_account) {
         account = handles_find_account(&d->handles, delta->old_account->id);
@@ -122,11 +134,7 @@ static enum rc apply_account(struct daemon *d, const struct config_delta *delta,
     enum rc rc = handles_account(&d->handles, delta->new_account, &account);
     if (rc != RC_OK)
         return fail(e, rc, "account", config_account_label(delta->new_account), NULL);
-    const struct config_account *was =
-        d->handles.accounts[account].row; /* the new one: a change undone before it was made */
     d->handles.accounts[account].row = delta->new_account;
-    if (was != delta->new_account && delta->change == CONFIG_CHANGED && (delta->fields & place))
-        inside_close(d, account);
     return d->handles.accounts[account].inside ? RC_OK : inside_open(d, account, e);
 }
 
@@ -257,6 +265,8 @@ static enum rc apply_diff(struct daemon *d, const struct config *next, const str
                           struct io_error *e)
 {
     enum rc rc = apply_sections(d, next, diff, e);
+    if (rc == RC_OK)
+        leave_places(d, diff);
     for (size_t i = 0; rc == RC_OK && i < diff->n; i++)
         rc = apply_delta(d, next, &diff->v[i], e);
     if (rc != RC_OK)
@@ -269,6 +279,7 @@ static void roll_back(struct daemon *d, const struct config_diff *back)
 {
     struct io_error e = {"out of memory"};
     enum rc rc = apply_sections(d, d->config, back, &e);
+    leave_places(d, back);
     for (size_t i = 0; i < back->n; i++)
         if (apply_delta(d, d->config, &back->v[i], &e) != RC_OK)
             rc = RC_NOMEM;
