@@ -202,9 +202,11 @@ demo:
 
 soak:
 	@conf/setup/deps build test
-	+@$(SUBMAKE) tests
+	+@$(SUBMAKE) all tests
+	+@$(ASAN_MAKE) programs
 	@SIM_SEEDS=$(or $(SIM_SEEDS),3000) tests/run $(addprefix 7200@,$(filter $(BUILD)/tests/sim_%,$(SUITES)))
 	@$(AS_ROOT) ADIT_SOAK_SECONDS=$(or $(ADIT_SOAK_SECONDS),3600) tests/netns/soak
+	@tests/run "7200@$(AS_ROOT) ADIT_TEST_LIMIT=7200 ADIT_HOSTILE_SECONDS=$(or $(ADIT_HOSTILE_SECONDS),300) tests/netns/run test_hostile"
 
 bench: programs $(BENCH) $(BENCH_E2E) $(BENCH_IKE)
 	@conf/setup/deps test
