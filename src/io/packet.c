@@ -7,6 +7,7 @@
  *
  * Port 4500 stays with its sockets: coalesced by the kernel they cost less than a ring. */
 #include "bypass.h"
+#include "pace.h"
 #include "ways.h"
 
 #include <errno.h>
@@ -33,6 +34,7 @@ struct packet {
     struct outer_bypass bypass;
     struct io_outer *outer;
     struct io_watch watch; /* receiving; fd -1: not open */
+    struct pace pace;
     int send_fd;
     uint8_t *ring;
     size_t frame; /* the kernel's next one to hand over */
@@ -198,15 +200,15 @@ static struct pkt *take(struct packet *k, const struct tpacket2_hdr *h)
     return outer_read_header(o, p) ? p : NULL;
 }
 
-/* One batch per wake-up, as of a socket. */
+/* One batch at a time, as of a socket. */
 static void ring_ready(void *ctx, unsigned events)
 {
     (void)events;
     struct packet *k = ctx;
     struct io_outer *o = k->outer;
     struct pkt *v[PKT_BATCH];
-    size_t n = 0;
-    for (size_t i = 0; i < PKT_BATCH; i++) {
+    size_t n = 0, i;
+    for (i = 0; i < PKT_BATCH; i++) {
         struct tpacket2_hdr *h = (void *)(k->ring + k->frame * RING_FRAME);
         if (!(__atomic_load_n(&h->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER))
             break;
@@ -218,6 +220,7 @@ static void ring_ready(void *ctx, unsigned events)
     }
     if (n)
         o->config.packets(o->config.ctx, v, n);
+    pace_note(&k->pace, i);
 }
 
 /* ---- sending */
@@ -310,7 +313,7 @@ static void packet_close(struct outer_bypass *bypass)
 {
     struct packet *k = CONTAINER_OF(bypass, struct packet, bypass);
     ways_close(&k->ways);
-    io_loop_unwatch(&k->watch);
+    pace_close(&k->pace);
     if (k->ring)
         munmap(k->ring, RING_OCTETS);
     if (k->watch.fd >= 0)
@@ -345,7 +348,7 @@ static enum rc open_ring(struct packet *k, struct io_error *ret_error)
         return io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "binding the packet socket");
     if ((o->config.part == IO_OUTER_WORKER && !join_rings(o, fd)) || !filter_ring(fd))
         return io_fail_errno(ret_error, RC_UNSUPPORTED, errno, "sharing packets among the workers' rings");
-    return io_loop_watch(o->loop, &k->watch, ret_error);
+    return pace_open(&k->pace, o->loop, &k->watch, ret_error);
 }
 
 static enum rc open_sender(struct packet *k, struct io_error *ret_error)
