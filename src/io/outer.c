@@ -224,7 +224,9 @@ static enum rc socket_open(struct io_outer *o, struct outer_socket *s, struct io
         s->batch = PKT_BATCH;
         s->watch = (struct io_watch){
             .fd = fd, .events = IO_READ, .urgent = kinds[s->kind].urgent, .ready = outer_socket_ready, .ctx = s};
-        if (is_reader(o, s->kind, s->family))
+        if (is_reader(o, s->kind, s->family) && s->kind <= OUTER_ESP)
+            rc = pace_open(&s->pace, o->loop, &s->watch, ret_error);
+        else if (is_reader(o, s->kind, s->family))
             rc = io_loop_watch(o->loop, &s->watch, ret_error);
     }
     if (rc != RC_OK) {
@@ -238,6 +240,7 @@ static void socket_close(struct outer_socket *s)
 {
     if (s->watch.fd < 0)
         return;
+    pace_close(&s->pace);
     io_loop_unwatch(&s->watch);
     close(s->watch.fd);
     s->watch.fd = -1;

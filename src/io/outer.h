@@ -2,7 +2,7 @@
 #ifndef ADIT_IO_OUTER_H
 #define ADIT_IO_OUTER_H
 
-#include "error.h"
+#include "pace.h"
 #include "shared.h"
 
 #include <netinet/in.h>
@@ -26,6 +26,7 @@ enum outer_df {
 
 struct outer_socket {
     struct io_watch watch; /* fd -1: not open */
+    struct pace pace;      /* of raw sockets that read */
     struct io_outer *outer;
     enum outer_kind kind;
     unsigned family;  /* OUTER_V4, OUTER_V6 */
