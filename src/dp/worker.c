@@ -53,11 +53,16 @@ static struct path path_of(const struct sa_peer *peer)
     return (struct path){{peer->outer.src, peer->local_port}, {peer->outer.dst, peer->remote_port}};
 }
 
+static bool has_room(const struct dp_worker *w)
+{
+    return w->event_in - SEE(w->event_out) < EVENTS;
+}
+
 bool batch_event(struct batch *b, enum dp_event_type type, const struct sa *sa, const struct path *path)
 {
     struct dp_worker *w = b->w;
     size_t in = w->event_in;
-    if (in - SEE(w->event_out) == EVENTS)
+    if (!has_room(w))
         return false;
     w->event[in % EVENTS] =
         (struct dp_event){.type = type, .spi_in = sa->spi_in, .path = path ? *path : path_of(SEE(sa->peer))};
@@ -67,8 +72,8 @@ bool batch_event(struct batch *b, enum dp_event_type type, const struct sa *sa, 
 
 void batch_event_once(struct batch *b, bool *raised, enum dp_event_type type, const struct sa *sa)
 {
-    if (!READ(*raised) && !SWAP(*raised, true) && !batch_event(b, type, sa, NULL))
-        WRITE(*raised, false); /* the ring was full */
+    if (!READ(*raised) && has_room(b->w) && !SWAP(*raised, true))
+        (void)batch_event(b, type, sa, NULL);
 }
 
 void batch_begin(struct batch *b, struct dp_worker *w, uint64_t now, struct pkt_pool *pool, struct pkt_list *ret)
