@@ -183,7 +183,8 @@ int io_tun_fd(const struct io_tun *tun, unsigned queue);  /* non-blocking, for a
  * reached, or the pool is empty (then packets wait in the device's queue). RC_ABSENT: the device or its namespace is gone: close and open anew. */
 enum rc io_tun_read(struct io_tun *tun, unsigned queue, struct pkt_pool *pool, struct pkt **ret, size_t max,
                     size_t *ret_n) ADIT_MUST_USE;
-/* Packets with verdict PKT_TO_TUN. They stay the caller's. ret_dropped is always set. RC_ABSENT as above. */
+/* Packets with verdict PKT_TO_TUN, each into its own queue or this one, by the thread of this one. They stay the caller's. ret_dropped is
+ * always set. RC_ABSENT as above. */
 enum rc io_tun_write(struct io_tun *tun, unsigned queue, struct pkt *const *v, size_t n,
                      size_t *ret_dropped) ADIT_MUST_USE;
 /* The name of its namespace is gone, or names another one now. The kernel does not say so: our descriptors keep alive what was

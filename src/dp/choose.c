@@ -3,7 +3,7 @@
 
 /* All packets of a flow get one number; all fragments of a packet too, hence no ports where there are fragments, nor the protocol:
  * IPv6's later ones name a header that the first one has passed (RFC 8200 4.5). */
-static uint32_t flow_hash(const struct batch *b, const uint8_t *p, const struct ip_view *ip)
+uint32_t flow_hash(const struct batch *b, const uint8_t *p, const struct ip_view *ip)
 {
     enum { SCTP = 132 };
     uint64_t ports = ip->fragment ? 0 : ip->proto;

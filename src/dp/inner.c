@@ -135,6 +135,8 @@ void inner_accept(struct batch *b, struct pkt *p, const struct tun *tun, struct 
     mss_clamp(p, &ip, &limits);
     p->verdict = PKT_TO_TUN;
     p->account = tun->account;
+    if (UNLIKELY(sa && sa->in.shared)) /* the answers come by that queue: not all of them by this worker's */
+        p->queue = (uint8_t)(flow_hash(b, p->data, &ip) % b->w->dp->config.workers + 1);
 
     if (LIKELY(tun->type == TUNNEL_IPSEC)) { /* its counters are the sum of its SAs' */
         sa_count_in(b, sa, ip.len);

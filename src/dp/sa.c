@@ -161,8 +161,8 @@ static enum rc sa_new(struct dp *dp, const struct child_sa *c, const struct tun 
     sa->window.word = window ? sa->words : &sa->window.top; /* read ahead, also without a window */
     sa->in.all4 = sa->selectors.all4;
     sa->in.all6 = sa->selectors.all6;
+    sa->in.shared = dp->config.workers > 1 && window == 0;
     sa->out = sa->in;
-    sa->out.shared = dp->config.workers > 1 && window == 0;
     sa->first_peer = peer_of(&c->path, c->udp, tun);
     sa->peer = &sa->first_peer;
     sa->from = sa_from(sa->peer);

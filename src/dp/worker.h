@@ -162,6 +162,7 @@ void pmtu_in(struct batch *b, struct pkt *p);
 void pmtu_forget(struct live *live, const struct tun *tun);
 
 /* ---- choose.c */
+uint32_t flow_hash(const struct batch *b, const uint8_t *p, const struct ip_view *ip);
 struct way {
     const struct tun *tun;
     struct sa *sa;

@@ -337,16 +337,16 @@ enum rc io_tun_write(struct io_tun *tun, unsigned queue, struct pkt *const *v, s
 {
     assert(queue < tun->descriptors.n_queues);
     struct io_tun_counts *counts = &tun->counts[queue].v;
-    int fd = tun->descriptors.queue[queue];
     size_t written = 0;
     enum rc rc = RC_OK;
     for (size_t i = 0; rc == RC_OK && i < n; i++) {
+        unsigned into = v[i]->queue > 0 && v[i]->queue <= tun->descriptors.n_queues ? v[i]->queue - 1u : queue;
         struct virtio_net_hdr header = header_of(&v[i]->offload);
         struct iovec piece[PIECES] = {{.iov_base = &header, .iov_len = tun->has_header ? sizeof header : 0}};
         int pieces = 1;
         for (const struct pkt *p = v[i]; p && pieces < PIECES; p = p->more)
             piece[pieces++] = (struct iovec){.iov_base = p->data, .iov_len = p->len};
-        if (writev(fd, piece, pieces) >= 0)
+        if (writev(tun->descriptors.queue[into], piece, pieces) >= 0)
             written++;
         else if (errno == EBADFD)
             rc = RC_ABSENT;

@@ -174,10 +174,13 @@ static void a_flow_keeps_to_its_queue(void **state)
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&here, sizeof here), 0);
     for (uint16_t i = 0; i < 16; i++) {
-        unsigned queue = i % QUEUES;
+        unsigned queue = i % QUEUES, writer = i < 8 ? queue : i < 12 ? 0 : QUEUES - 1;
         struct pkt *p = datagram(pool, (uint16_t)(3000 + i), 7), *v[8];
         size_t n;
-        assert_int_equal(io_tun_write(tun, queue, &p, 1, &n), RC_OK);
+        p->queue = i < 4   ? 0
+                   : i < 8 ? QUEUES + 1
+                           : (uint8_t)(queue + 1); /* the writer's; there is none of that number; another */
+        assert_int_equal(io_tun_write(tun, writer, &p, 1, &n), RC_OK);
         pkt_put(pool, p);
         to.sin_port = htons((uint16_t)(3000 + i));
         assert_int_equal(sendto(fd, "adit", 4, 0, (struct sockaddr *)&to, sizeof to), 4);

@@ -158,6 +158,18 @@ PYTHON
     counters_add_up
 }
 
+# Without replay protection one SA is every thread's: flows come out of all queues of the TUN, and go out where they come.
+test_one_sa_sends_from_all_threads() {
+    lab_aditd_conf workers=2 ipsec='replay_protection: false'
+    up child.replay_window=0
+    at_least 'Mbit/s' "$(ns lan1 timeout 20 iperf3 -J -c 10.0.0.2 -t 2 -P 8 -R | lab_mbits)" 1
+    equal 'idle threads' "$(lab_ctl status --json | jq '[.workers[] | select(.from_devices < 100)] | length')" 0
+    equal 'SAs' "$(lab_sas acme-ipsec)" 1
+    at_least 'packets out' "$(lab_sa acme-ipsec packets_out)" 1000
+    equal 'drops' "$(lab_drops esp_expired) $(lab_drops no_sa)" '0 0'
+    counters_add_up
+}
+
 test_packet_mode_loses_nothing() {
     lab_aditd_conf workers=2 outer='mode: packet'
     contains_not log "$(lab_aditd_log)" 'daemon.outer_mode'
@@ -188,5 +200,6 @@ test_namespace_that_goes_and_comes_back() {
 tap_main setup test_two_threads_lose_nothing test_both_threads_work_and_hand_on test_tcp_and_super_packets_both_ways \
     test_packets_larger_than_the_tunnel_go_by_its_thread test_reloads_under_traffic_lose_nothing \
     test_stop_under_traffic_is_quick_and_clean test_rekeys_in_udp_lose_nothing \
-    test_udp_comes_to_the_thread_that_has_the_tunnel test_ike_in_a_run_of_esp_reaches_the_control_thread test_packet_mode_loses_nothing \
+    test_udp_comes_to_the_thread_that_has_the_tunnel test_ike_in_a_run_of_esp_reaches_the_control_thread \
+    test_one_sa_sends_from_all_threads test_packet_mode_loses_nothing \
     test_namespace_that_goes_and_comes_back

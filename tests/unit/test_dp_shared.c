@@ -82,6 +82,44 @@ static void in_goes_to_its_worker(void **state)
     assert_int_equal(p->verdict, PKT_TO_TUN);
 }
 
+/* What came in is written to the queues by flow: the kernel gives a flow's other direction to the queue that was last written to. */
+static void flows_come_back_by_all_queues(void **state)
+{
+    struct world *w = *state;
+    unsigned n[WORLD_WORKERS] = {0};
+    for (int protection = 0; protection < 2; protection++) {
+        if (!protection)
+            world_unprotect(w);
+        else
+            for (int side = 0; side < 2; side++) {
+                struct tunnel_policy t = world_ipsec(side);
+                world_set(w, side, &t);
+            }
+        world_up(w, GCM256, 4, false, 4);
+        for (uint32_t i = 0; i < 400; i++) {
+            uint8_t udp[UDP_HEADER] = {(uint8_t)(i / 2), 1, 0, 80, 0, UDP_HEADER};
+            static uint8_t queue;
+            world_tun(w, PEER, ip_packet_of("10.1.0.1", "10.9.0.1", IP_PROTO_UDP, span_of(udp, sizeof udp)));
+            struct pkt *p = w->out[0];
+            p->from = PKT_FROM_ESP;
+            give(w, 1, &p, 1);
+            assert_int_equal(p->verdict, PKT_TO_TUN);
+            if (protection) {
+                assert_int_equal(p->queue, 0);
+                continue;
+            }
+            assert_in_range(p->queue, 1, WORLD_WORKERS);
+            assert_true(i % 2 == 0 || p->queue == queue); /* one flow, one queue */
+            queue = p->queue;
+            n[queue - 1]++;
+        }
+        dp_child_down(w->dp[EDGE], SPI_EDGE);
+        dp_child_down(w->dp[PEER], SPI_PEER);
+    }
+    for (unsigned i = 0; i < WORLD_WORKERS; i++)
+        assert_in_range(n[i], 50, 150);
+}
+
 /* A Child SA is what it was made as: a change of the tunnel is for the next one. */
 static void a_change_is_for_the_next_sa(void **state)
 {
@@ -377,6 +415,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T4(any_worker_sends),
         T4(in_goes_to_its_worker),
+        T4(flows_come_back_by_all_queues),
         T4(a_change_is_for_the_next_sa),
         T4(a_mixed_batch),
         T4(super_packets_are_cut_where_they_came),
