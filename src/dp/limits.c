@@ -37,9 +37,9 @@ static struct limits limits_of(const struct tun *tun, uint16_t mtu)
         .mtu = mtu, .mss4 = mss_of(tun, mtu, TCP4_OVERHEAD), .mss6 = mss_of(tun, mtu, TCP6_OVERHEAD)};
 }
 
-static void update(struct live *live, const struct tun *tun, uint16_t path)
+static struct dp_overhead overhead_of(const struct tun *tun)
 {
-    struct dp_overhead o = {
+    return (struct dp_overhead){
         .type = tun->type,
         .outer_v6 = tun->local.family == 6,
         .gre_key = tun->gre_flags & GRE_KEY,
@@ -47,19 +47,33 @@ static void update(struct live *live, const struct tun *tun, uint16_t path)
         .gre_sequence = tun->gre_flags & GRE_SEQUENCE,
         .alg = {.encr = ENCR_AES_GCM_16, .encr_bits = 256},
     };
+}
+
+static void update_sa(struct sa *sa, const struct tun *tun, uint16_t path)
+{
+    const struct sa_peer *peer = SEE(sa->peer);
+    struct dp_overhead o = overhead_of(tun);
+    o.outer_v6 = peer->outer.dst.family == 6;
+    o.udp = peer->udp;
+    o.alg = sa->alg;
+    struct limits limits = limits_of(tun, dp_inner_mtu(&o, path));
+    limits_write(&sa->in.limits, limits);
+    limits_write(&sa->out.limits, limits);
+}
+
+static void update(struct live *live, const struct tun *tun, uint16_t path)
+{
     /* An IPsec tunnel without an SA: what AES-GCM will allow, so that routes can be made before the peer comes. */
+    const struct dp_overhead o = overhead_of(tun);
     limits_write(&live->limits, limits_of(tun, dp_inner_mtu(&o, path)));
     const struct sa_set *sas = SEE(live->sas);
-    for (uint32_t i = 0; sas && i < READ(sas->n); i++) {
-        struct sa *sa = SEE(sas->v[i]);
-        const struct sa_peer *peer = SEE(sa->peer);
-        o.outer_v6 = peer->outer.dst.family == 6;
-        o.udp = peer->udp;
-        o.alg = sa->alg;
-        struct limits limits = limits_of(tun, dp_inner_mtu(&o, path));
-        limits_write(&sa->in.limits, limits);
-        limits_write(&sa->out.limits, limits);
-    }
+    for (uint32_t i = 0; sas && i < READ(sas->n); i++)
+        update_sa(SEE(sas->v[i]), tun, path);
+}
+
+static uint16_t path_of(const struct tun *tun, uint16_t learned)
+{
+    return learned && learned < tun->path_mtu ? learned : tun->path_mtu;
 }
 
 /* Two may be at it at once, each of whom wrote path_mtu before: whoever is not the last to write it looks again. */
@@ -68,8 +82,13 @@ void limits_update(struct live *live, const struct tun *tun)
     uint16_t learned;
     do {
         learned = SEE(live->path_mtu);
-        update(live, tun, learned && learned < tun->path_mtu ? learned : tun->path_mtu);
+        update(live, tun, path_of(tun, learned));
     } while (__atomic_fetch_or(&live->path_mtu, 0, __ATOMIC_ACQ_REL) != learned);
+}
+
+void limits_begin(const struct live *live, const struct tun *tun, struct sa *sa)
+{
+    update_sa(sa, tun, path_of(tun, SEE(live->path_mtu)));
 }
 
 struct limits limits_carried(const struct tun *tun, const struct limits *esp, bool transport)

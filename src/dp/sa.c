@@ -239,6 +239,7 @@ enum rc dp_child_up(struct dp *dp, uint64_t now, const struct child_sa *c)
         sa->replaces = replaced;
     sa->early = sa->replaces != NULL;
     struct live *live = &dp->live[c->tunnel];
+    limits_begin(live, t->view, sa);
     if (index_make_room(dp, &dp->by_in) != RC_OK || index_make_room(dp, &dp->by_out) != RC_OK ||
         set_replace(dp, live, sa, NULL) != RC_OK) {
         sa_free(dp, sa);

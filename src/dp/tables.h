@@ -361,6 +361,7 @@ void sa_remove_all(struct dp *dp, uint32_t tunnel);
 
 /* limits.c */
 void limits_update(struct live *live, const struct tun *tun);
+void limits_begin(const struct live *live, const struct tun *tun, struct sa *sa); /* before a worker can see it */
 /* Of a GRE tunnel inside ESP, where `esp` is what ESP lets through. */
 struct limits limits_carried(const struct tun *tun, const struct limits *esp, bool transport);
 

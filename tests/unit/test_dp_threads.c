@@ -159,6 +159,7 @@ static void change_all(struct world *w, uint32_t round, bool shared)
     uint32_t before = round ? 0x1000 + round - 1 : SPI_EDGE;
     c.spi_in = 0x1000 + round;
     c.replaces = before;
+    c.ready = round % 2; /* sent on at once, or once the peer has */
     OK(dp_child_up(dp, w->now, &c));
     moved.remote.port = (uint16_t)(1024 + round);
     OK(dp_child_moved(dp, c.spi_in, &moved, round % 3 == 0));
@@ -290,7 +291,8 @@ static void everything_changes(void **state)
     assert_int_equal(party[0].to_tun + party[1].to_tun, 1); /* one number, once, wherever it came in */
     assert_true(party[1].replays > 0);
     assert_true(party[1].taken > 0 && party[0].handed >= party[1].taken);
-    assert_int_equal(party[1].handed, 0); /* of number 0's tunnel nothing needs it */
+    assert_int_equal(party[1].handed, 0);                         /* of number 0's tunnel nothing needs it */
+    assert_int_equal(world_drops(w, EDGE, DP_REASON_TOO_BIG), 0); /* no SA is seen before what it lets through */
     close_parties(w, party);
 }
 
