@@ -183,6 +183,29 @@ static void long_packets_come_by_the_raw_socket(void **state)
     silence(pair);
 }
 
+/* What comes in numbers is no longer listened for; what comes after it is, and at once. Ring and raw socket (no DF) alike. */
+static void a_packet_alone_after_many(void **state)
+{
+    struct pair *pair = both(state);
+    const struct io_watch *raw = &pair->far.outer->sockets[OUTER_ESP][OUTER_V4].watch;
+    resolve(pair, false);
+    for (unsigned i = 0; i < 8; i++) {
+        bool ring = i % 2;
+        assert_int_equal(send_numbers(pair, false, PKT_TO_ESP, 600, ring, 100, 40), 0);
+        expect(pair, PKT_FROM_ESP, 600, ring, 100, 40);
+        assert_int_equal(raw->loop == NULL, !ring);
+        if (i < 4)
+            silence(pair);
+        assert_true(i >= 4 || raw->loop);
+        uint64_t before = io_clock_now();
+        assert_int_equal(send_numbers(pair, false, PKT_TO_ESP, 600, ring, 200, 1), 0);
+        expect(pair, PKT_FROM_ESP, 600, ring, 200, 1);
+        assert_true(io_clock_now() - before < PATIENCE / 2);
+        silence(pair);
+        assert_non_null(raw->loop);
+    }
+}
+
 /* A cable pulled and plugged: the neighbour is forgotten, the kernel finds it again. */
 static void ways_follow_the_link(void **state)
 {
@@ -207,8 +230,12 @@ static void ways_follow_the_link(void **state)
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, pair_open, pair_close)
-    const struct CMUnitTest tests[] = {T(whole_packets_pass_the_sockets_by),   T(nothing_arrives_twice),
-                                       T(fragments_are_the_kernels),           T(ipv6_goes_out_by_the_packet_socket),
-                                       T(long_packets_come_by_the_raw_socket), T(ways_follow_the_link)};
+    const struct CMUnitTest tests[] = {T(whole_packets_pass_the_sockets_by),
+                                       T(nothing_arrives_twice),
+                                       T(fragments_are_the_kernels),
+                                       T(ipv6_goes_out_by_the_packet_socket),
+                                       T(long_packets_come_by_the_raw_socket),
+                                       T(a_packet_alone_after_many),
+                                       T(ways_follow_the_link)};
     return cmocka_run_group_tests_name("io_packet", tests, namespace_enter, NULL);
 }
