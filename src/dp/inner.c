@@ -128,9 +128,13 @@ void inner_accept(struct batch *b, struct pkt *p, const struct tun *tun, struct 
     p->len = ip.len; /* what stands behind is padding: Ethernet's, or TFC (RFC 4303 2.7) */
     struct limits limits;
     limits_now(b, tun, sa ? &sa->in : NULL, &limits);
-    if (!sa && (reason = merged_settle(b, p, &ip, limits.mtu)) != DP_REASON_NONE) {
-        batch_drop(b, p, tun, reason);
-        return;
+    if (UNLIKELY(!sa && merged_looks_open(p->data, &ip))) {
+        const struct ip_view copy = ip;
+        reason = merged_settle(b, p, &copy, limits.mtu);
+        if (reason != DP_REASON_NONE) {
+            batch_drop(b, p, tun, reason);
+            return;
+        }
     }
     mss_clamp(p, &ip, &limits);
     p->verdict = PKT_TO_TUN;

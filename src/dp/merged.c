@@ -7,37 +7,13 @@
  * segments were is not known: full ones if the payload is a multiple of that; else they are made so short that any path takes them. */
 #include "worker.h"
 
-enum { TCP_CHECKSUM = 16, TCP_OFFSET = 12, UDP_CHECKSUM = 6 };
-
-static uint16_t pseudo_sum(const uint8_t *p, const struct ip_view *ip)
-{
-    uint64_t s = ip->proto + ip->len - ip->payload;
-    size_t from = ip->version == 4 ? IP4_SRC : IP6_SRC, to = ip->version == 4 ? IP4_HEADER : IP6_HEADER;
-    for (size_t i = from; i < to; i += 4)
-        s += load_be32(p + i);
-    s = (s & 0xffff) + (s >> 16 & 0xffff) + (s >> 32);
-    s = (s & 0xffff) + (s >> 16);
-    return (uint16_t)((s & 0xffff) + (s >> 16));
-}
-
-/* Where the checksum field stands behind the transport header's begin; 0: there is none, or not here. */
-static uint8_t field_of(const struct ip_view *ip)
-{
-    uint32_t n = ip->len - ip->payload;
-    if (ip->fragment || ip->later)
-        return 0;
-    if (ip->proto == IP_PROTO_TCP && n >= TCP_HEADER)
-        return TCP_CHECKSUM;
-    return ip->proto == IP_PROTO_UDP && n >= UDP_HEADER ? UDP_CHECKSUM : 0;
-}
+enum { TCP_OFFSET = 12 };
 
 bool merged_is_open(const uint8_t *p, const struct ip_view *ip)
 {
-    uint8_t field = field_of(ip);
-    if (!field || load_be16(p + ip->payload + field) != pseudo_sum(p, ip))
-        return false;
     /* One checksum in 65536 looks like this and is right. */
-    return wire_sum(p + ip->payload, ip->len - ip->payload, pseudo_sum(p, ip)) != 0xffff;
+    return merged_looks_open(p, ip) &&
+           wire_sum(p + ip->payload, ip->len - ip->payload, merged_pseudo_sum(p, ip)) != 0xffff;
 }
 
 static void finish(uint8_t *p, const struct ip_view *ip, uint8_t field)
@@ -54,14 +30,14 @@ enum dp_reason merged_settle(const struct batch *b, struct pkt *p, const struct 
     if (LIKELY(!merged_is_open(p->data, ip)))
         return DP_REASON_NONE;
     if (ip->len <= IP6_MIN_MTU || (!tcp && ip->len <= mtu)) {
-        finish(p->data, ip, field_of(ip));
+        finish(p->data, ip, merged_field(ip));
         return DP_REASON_NONE;
     }
     uint32_t headers = ip->payload + (tcp ? (p->data[ip->payload + TCP_OFFSET] >> 4) * 4u : UDP_HEADER);
     uint32_t full = mtu > headers ? mtu - headers : 0, any = IP6_MIN_MTU - headers;
     uint32_t size = full && (ip->len - headers) % full == 0 ? full : any;
     if (size == ip->len - headers) { /* one segment, and full */
-        finish(p->data, ip, field_of(ip));
+        finish(p->data, ip, merged_field(ip));
         return DP_REASON_NONE;
     }
     p->offload = (struct pkt_offload){.gso = ip->version == 4 ? PKT_GSO_TCP4 : PKT_GSO_TCP6,
@@ -69,7 +45,7 @@ enum dp_reason merged_settle(const struct batch *b, struct pkt *p, const struct 
                                       .gso_size = (uint16_t)size,
                                       .hdr_len = (uint16_t)headers,
                                       .csum_start = ip->payload,
-                                      .csum_offset = field_of(ip)};
+                                      .csum_offset = merged_field(ip)};
     if (tcp && headers < IP6_MIN_MTU && b->coalesce & DP_COALESCE_TCP && super_is_sound(p, ip))
         return DP_REASON_NONE;
     p->offload = (struct pkt_offload){0}; /* datagrams joined are datagrams lost */

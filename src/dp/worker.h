@@ -146,6 +146,35 @@ static inline const struct tun *gre_next(const struct tables *t, const struct tu
 }
 
 /* ---- merged.c: out of GRE from the network */
+static inline uint16_t merged_pseudo_sum(const uint8_t *p, const struct ip_view *ip)
+{
+    const uint8_t *a = p + (ip->version == 4 ? IP4_SRC : IP6_SRC);
+    uint64_t s = (uint64_t)ip->proto + (ip->len - ip->payload) + load_be32(a) + load_be32(a + 4);
+    for (size_t i = 8; ip->version == 6 && i < IP6_HEADER - IP6_SRC; i += 4)
+        s += load_be32(a + i);
+    s = (s & 0xffff) + (s >> 16 & 0xffff) + (s >> 32);
+    s = (s & 0xffff) + (s >> 16);
+    return (uint16_t)((s & 0xffff) + (s >> 16));
+}
+
+/* Where the checksum field stands behind the transport header's begin; 0: there is none, or not here. */
+static inline uint8_t merged_field(const struct ip_view *ip)
+{
+    enum { TCP_CHECKSUM = 16, UDP_CHECKSUM = 6 };
+    uint32_t n = ip->len - ip->payload;
+    if (ip->fragment || ip->later)
+        return 0;
+    if (ip->proto == IP_PROTO_TCP && n >= TCP_HEADER)
+        return TCP_CHECKSUM;
+    return ip->proto == IP_PROTO_UDP && n >= UDP_HEADER ? UDP_CHECKSUM : 0;
+}
+/* Nearly always all there is to ask. In line, and with a copy of `ip` for what comes then: fields whose address is given away go to
+ * memory, and back. */
+static inline bool merged_looks_open(const uint8_t *p, const struct ip_view *ip)
+{
+    uint8_t field = merged_field(ip);
+    return field && load_be16(p + ip->payload + field) == merged_pseudo_sum(p, ip);
+}
 bool merged_is_open(const uint8_t *p, const struct ip_view *ip); /* its TCP or UDP checksum is yet to be made */
 /* Make such a packet whole, or a super-packet; any other stays as it is. The reason if it cannot be. */
 enum dp_reason merged_settle(const struct batch *b, struct pkt *p, const struct ip_view *ip, uint16_t mtu);
