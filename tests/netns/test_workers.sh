@@ -25,7 +25,7 @@ lose_nothing() {
         equal "answers, $name" "$(sed -n 's/.*icmp_seq=\([0-9]*\) .*time=.*/\1/p' "$LAB_DIR/$name" | sort -nu |
             awk -v n=$((n - 10)) '$1 <= n' | wc -l)" $((n - 10))
     done
-    equal 'drops on the way between threads' "$(lab_drops handoff)" 0
+    equal 'drops: handoff, too_big, send' "$(lab_drops handoff) $(lab_drops too_big) $(lab_drops send)" '0 0 0'
 }
 
 # What was handed on has been taken over, by whomever; the rest of the sum is what came in.
