@@ -52,7 +52,8 @@ suits() {
     lab_wait_for 2 eval '[ "$(lab_tunnel acme-ipsec path_mtu)" = '"$1"' ]'
     equal 'inner MTU' "$(lab_tunnel acme-ipsec mtu)" "$2"
     lab_ip srv route flush cache
-    contains 'ICMP' "$(ns srv ping -n -c 1 -W 1 -M 'do' -s $too_long 10.1.0.2 2>&1 || :)" "mtu ?= ?$2"
+    contains 'ICMP, of the interface address' "$(ns srv ping -n -c 1 -W 1 -M 'do' -s $too_long 10.1.0.2 2>&1 || :)" \
+        "From 10\.255\.0\.0 .*mtu ?= ?$2"
     lab_ip srv route flush cache
     # the longest that fits goes out in one piece that the link takes as it is
     lab_capture fits internet cust1 "src $LAB_EDGE and proto 50"
@@ -173,9 +174,46 @@ test_outer_df_cleared() {
     equal 'inner MTU' "$(lab_tunnel acme-ipsec mtu)" 1446
 }
 
+# What anybody could send: an ICMP "fragmentation needed" that quotes this protocol, and SPI where it is ESP.
+forged() {    # PROTOCOL SPI
+    ns internet python3 - "$1" "$2" "$LAB_EDGE" "$LAB_CUST1" <<'PY'
+import socket, struct, sys
+def checksum(b):
+    t = sum(struct.unpack(f"!{len(b) // 2}H", b))
+    while t >> 16: t = (t & 0xffff) + (t >> 16)
+    return ~t & 0xffff
+proto, spi, src, dst = int(sys.argv[1]), int(sys.argv[2], 0), socket.inet_aton(sys.argv[3]), socket.inet_aton(sys.argv[4])
+quote = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 1400, 0, 0x4000, 64, proto, 0, src, dst) + struct.pack("!II", spi, 1)
+icmp = struct.pack("!BBHHH", 3, 4, 0, 0, 1000) + quote
+icmp = icmp[:2] + struct.pack("!H", checksum(icmp)) + icmp[4:]
+with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as s:
+    for _ in range(5): s.sendto(icmp, (sys.argv[3], 0))
+PY
+}
+test_icmp_is_believed_only_if_it_quotes_an_spi_of_ours() {
+    local unmatched done_ spi
+    link 1500
+    up
+    pings 3
+    spi=0x$(lab_sa acme-ipsec spi_out | sed 's/^0x//')
+    unmatched=$(lab_drops icmp_unmatched) done_=$(lab_drops icmp_done)
+    forged 50 $((spi ^ 1))
+    forged 50 0
+    forged 47 0
+    forged 17 0
+    lab_wait_for 2 eval '[ "$(lab_drops icmp_unmatched)" = '$((unmatched + 20))' ]'
+    equal 'path MTU' "$(lab_tunnel acme-ipsec path_mtu)" 1500
+    forged 50 "$spi"
+    lab_wait_for 2 eval '[ "$(lab_drops icmp_done)" = '$((done_ + 5))' ]'
+    equal 'path MTU' "$(lab_tunnel acme-ipsec path_mtu)" 1000
+    equal 'inner MTU' "$(lab_tunnel acme-ipsec mtu)" 946
+    pings 3
+}
+
 tap_main setup test_mtu_1280_hybrid_and_traffic test_mtu_1280_without_df_everything_passes test_mtu_1280_in_udp \
     test_mtu_1280_hybrid_without_ike_fragmentation test_mtu_576_hybrid_and_traffic \
     test_mtu_576_hybrid_without_ike_fragmentation test_black_hole_of_1280_hybrid_with_default_sizes \
     test_black_hole_of_576_our_fragments_follow_the_size_of_theirs \
     test_black_hole_of_576_on_our_way_alone_makes_our_fragments_shrink \
-    test_outer_df_copied test_outer_df_set test_outer_df_cleared
+    test_outer_df_copied test_outer_df_set test_outer_df_cleared \
+    test_icmp_is_believed_only_if_it_quotes_an_spi_of_ours
