@@ -187,6 +187,23 @@ test_ipv6_inside() {
     equal 'what reached the server' "$(mss server6 'ipv6.src == fd00:2::1')" 1416
 }
 
+test_narrow_path_is_told_inside_in_both_families() {
+    lab_aditd_conf gre='interface_address6: "fd00:ff::2/127"'
+    ns internet sh -c 'echo 0 >/proc/sys/net/ipv4/icmp_ratelimit'
+    lab_ip internet route replace "$LAB_CUST2" dev br0 mtu lock 1400
+    # the first one is lost on the way, and its router says so
+    expect_not 'the first long packet passes' lab_ping srv 1 fd00:2::1 -6 -M 'do' -s 1400 -W 0.5
+    lab_wait_for 2 eval '[ "$(lab_tunnel acme-gre path_mtu)" = 1400 ]'
+    lab_ip srv route flush cache
+    contains 'ICMPv6' "$(ns srv ping -6 -n -c 1 -W 1 -M 'do' -s 1329 fd00:2::1 2>&1 || :)" 'From fd00:ff::2 .*mtu ?= ?1376'
+    contains 'ICMP' "$(ns srv ping -n -c 1 -W 1 -M 'do' -s 1349 10.2.0.1 2>&1 || :)" 'From 10\.255\.0\.2 .*mtu ?= ?1376'
+    lab_ip srv -6 route flush cache
+    lab_ping srv 3 fd00:2::1 -6 -M 'do' -s 1328
+    lab_ping srv 3 10.2.0.1 -M 'do' -s 1348
+    lab_ip internet route del "$LAB_CUST2" dev br0
+    lab_aditd_conf
+}
+
 test_unicast_packet_for_no_route_goes_nowhere() {
     lab_capture none edge eth0 "proto 47 and src $LAB_EDGE"
     ns acme ping -c 2 -i 0.1 -W 0.2 -I adit0 10.77.0.1 || :
@@ -235,6 +252,6 @@ tap_main setup test_pings_both_ways test_interface_addresses_answer_both_ways te
     test_outer_header_has_our_endpoint_ttl_64_and_no_options test_mss_is_clamped_to_1436_in_every_syn \
     test_largest_packet_passes_and_one_more_is_told_the_mtu test_larger_packets_without_df_arrive_in_fragments \
     test_bad_packets_are_dropped_and_counted_while_traffic_flows test_inner_packet_in_a_loop_is_dropped \
-    test_ecn_goes_in_by_rfc_6040 test_ecn_goes_out_by_rfc_6040 test_ipv6_inside \
+    test_ecn_goes_in_by_rfc_6040 test_ecn_goes_out_by_rfc_6040 test_ipv6_inside test_narrow_path_is_told_inside_in_both_families \
     test_unicast_packet_for_no_route_goes_nowhere test_cisco_keepalive_is_sent_back_once \
     test_key_checksum_and_sequence_with_the_kernel test_key_of_the_customer_without_ours_is_refused
