@@ -162,7 +162,7 @@ PYTHON
 test_one_sa_sends_from_all_threads() {
     lab_aditd_conf workers=2 ipsec='replay_protection: false'
     up child.replay_window=0
-    at_least 'Mbit/s' "$(ns lan1 timeout 20 iperf3 -J -c 10.0.0.2 -t 2 -P 8 -R | lab_mbits)" 1
+    at_least 'Mbit/s' "$(ns lan1 timeout 20 iperf3 -J -c 10.0.0.2 -t 2 -P 16 -R | lab_mbits)" 1
     equal 'idle threads' "$(lab_ctl status --json | jq '[.workers[] | select(.from_devices < 100)] | length')" 0
     equal 'SAs' "$(lab_sas acme-ipsec)" 1
     at_least 'packets out' "$(lab_sa acme-ipsec packets_out)" 1000
