@@ -224,7 +224,8 @@ static enum rc socket_open(struct io_outer *o, struct outer_socket *s, struct io
         s->batch = PKT_BATCH;
         s->watch = (struct io_watch){
             .fd = fd, .events = IO_READ, .urgent = kinds[s->kind].urgent, .ready = outer_socket_ready, .ctx = s};
-        if (is_reader(o, s->kind, s->family) && s->kind <= OUTER_ESP)
+        bool bulk = s->kind <= OUTER_ESP || s->kind == OUTER_NATT;
+        if (is_reader(o, s->kind, s->family) && bulk)
             rc = pace_open(&s->pace, o->loop, &s->watch, ret_error);
         else if (is_reader(o, s->kind, s->family))
             rc = io_loop_watch(o->loop, &s->watch, ret_error);

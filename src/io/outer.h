@@ -26,7 +26,7 @@ enum outer_df {
 
 struct outer_socket {
     struct io_watch watch; /* fd -1: not open */
-    struct pace pace;      /* of raw sockets that read */
+    struct pace pace;      /* of what reads bulk */
     struct io_outer *outer;
     enum outer_kind kind;
     unsigned family;  /* OUTER_V4, OUTER_V6 */
