@@ -85,8 +85,12 @@ ARM64_UNIT = $(filter-out $(IO_SUITES),$(UNIT))
 ARM64_SLOW = %/test_crypto_ke %/test_crypto_mlkem %/test_dp_iv %/test_dp_threads %/test_dp_workers
 ARM64_PART = $(filter-out $(ARM64_SLOW),$(filter $(addprefix $(BUILD)/tests/test_,base_% wire_% crypto_% dp_%),$(UNIT)))
 ARM64_TEST = $(if $(filter aarch64,$(shell uname -m)),,tests/arm64 $(foreach t,$(ARM64_PART),"300@$(call ARM64_RUN,$t)"))
+# valgrind takes some thirty times as long: the core's tests by itself, a few of them with all others.
+VALGRIND_CORE = $(filter $(addprefix $(BUILD)/tests/test_,base_% wire_% crypto_% dp_% ike_%),$(UNIT))
+VALGRIND_PART = $(filter $(addprefix $(BUILD)/tests/test_,base_% wire_% crypto_prf crypto_sk dp_memory dp_sa dp_selector),$(UNIT))
+VALGRIND_RUN  = $(foreach t,$(1),"1800@tests/valgrind $t")
 
-.PHONY: all programs tests check test demo bench fuzz lint asan asan-tests arm64 arm64-tests cov install clean soak FORCE
+.PHONY: all programs tests check test demo bench fuzz lint asan asan-tests arm64 arm64-tests valgrind cov install clean soak FORCE
 all: programs $(TOOLS)
 programs: $(BUILD)/libadit.a $(ADITD) $(ADITCTL)
 tests: programs $(UNIT)
@@ -182,6 +186,10 @@ arm64-tests:
 arm64: arm64-tests
 	@SIM_SEEDS=$(or $(SIM_SEEDS),20) BUILD=$(BUILD) tests/run tests/arm64 $(foreach t,$(ARM64_UNIT),"1200@$(call ARM64_RUN,$t)")
 
+valgrind: tests
+	@conf/setup/deps test
+	@BUILD=$(BUILD) tests/run $(call VALGRIND_RUN,$(VALGRIND_CORE))
+
 lint: programs
 	@conf/setup/deps lint
 	@BUILD=$(BUILD) tests/run 600@tests/lint/run
@@ -193,7 +201,8 @@ test:
 	-+@$(SUBMAKE) -k asan-tests
 	-+@$(if $(ARM64_TEST),$(SUBMAKE) arm64-tests)
 	@BUILD=$(BUILD) J=3 tests/run "1800@$(AS_ROOT) tests/netns/run $(LAB_LONG)" \
-	  "1800@$(AS_ROOT) tests/netns/run $(filter-out $(LAB_LONG),$(LAB))" 1200@tests/lint/run $(UNIT) $(ASAN_UNIT) $(ARM64_TEST)
+	  "1800@$(AS_ROOT) tests/netns/run $(filter-out $(LAB_LONG),$(LAB))" 1200@tests/lint/run $(UNIT) $(ASAN_UNIT) \
+	  $(ARM64_TEST) $(call VALGRIND_RUN,$(VALGRIND_PART))
 
 demo:
 	@conf/setup/deps build test
