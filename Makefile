@@ -82,7 +82,7 @@ ASAN_UNIT  = $(UNIT:$(BUILD)/%=$(BUILD)/asan/%)
 ARM64_MAKE = conf/setup/arm64 sh -c 'exec $(SUBMAKE) CC="$$CC" AR="$$AR" BUILD=$(BUILD)/arm64 "$$@"' make
 ARM64_RUN  = $(patsubst $(BUILD)/%,conf/setup/arm64 qemu-aarch64 $(BUILD)/arm64/%,$(1))
 ARM64_UNIT = $(filter-out $(IO_SUITES),$(UNIT))
-ARM64_SLOW = %/test_crypto_ke %/test_crypto_mlkem %/test_dp_iv %/test_dp_threads %/test_dp_workers
+ARM64_SLOW = %/test_crypto_ke %/test_crypto_mlkem %/test_dp_iv %/test_dp_numbers %/test_dp_threads %/test_dp_workers
 ARM64_PART = $(filter-out $(ARM64_SLOW),$(filter $(addprefix $(BUILD)/tests/test_,base_% wire_% crypto_% dp_%),$(UNIT)))
 ARM64_TEST = $(if $(filter aarch64,$(shell uname -m)),,tests/arm64 $(foreach t,$(ARM64_PART),"300@$(call ARM64_RUN,$t)"))
 # valgrind takes some thirty times as long: the core's tests by itself, a few of them with all others.

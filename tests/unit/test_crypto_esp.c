@@ -291,7 +291,7 @@ static void either_way(void **state)
     memcpy(wide, crypto->esp.wide_from, sizeof wide);
     memcpy(lone, crypto->esp.lone_from, sizeof lone);
     static const uint8_t tries[] = {0, 4, 8, 32}; /* never, nearly always, full groups and large rests, large batches */
-    for (size_t i = 0; i < sizeof tries; i++) {
+    for (size_t i = 0; crypto->esp.mb && i < sizeof tries; i++) { /* OpenSSL has one way only */
         memset(crypto->esp.wide_from, tries[i], sizeof wide);
         memset(crypto->esp.lone_from, i % 2 ? 0 : 0xff, sizeof lone); /* one alone never by OpenSSL, always */
         batches_agree(NULL);
