@@ -1,5 +1,6 @@
 /* A reload that fails in the middle: each allocation of it fails once, and whatever was done by then is undone. Nothing else can stop one
- * there, since what could be refused is checked before. The Makefile puts these functions in front of the allocator (--wrap). */
+ * there, since what could be refused is checked before. starve.h is in front of the allocator. */
+#include "../unit/lib/starve.h"
 #include "lib/place.h"
 
 #include "adit/wire_ip.h"
@@ -9,42 +10,6 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__real_aligned_alloc(size_t align, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-void *__wrap_aligned_alloc(size_t align, size_t n);
-
-static size_t fail_at, asked; /* fail_at: number of the allocation that fails; 0: none */
-
-static bool fails(void)
-{
-    return fail_at != 0 && ++asked == fail_at;
-}
-
-void *__wrap_malloc(size_t n)
-{
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return fails() ? NULL : __real_realloc(p, n);
-}
-
-void *__wrap_aligned_alloc(size_t align, size_t n)
-{
-    return fails() ? NULL : __real_aligned_alloc(align, n);
-}
 
 /* ---- two configurations that differ in everything a reload follows ------------------------------- */
 

@@ -1,43 +1,8 @@
 /* The control side without memory: of every call each allocation fails once. What was published stays and works, nothing leaks, and the same
- * call succeeds when there is memory again. The Makefile puts these functions in front of the allocator (--wrap), in this program alone. */
+ * call succeeds when there is memory again. lib/starve.h is in front of the allocator, in this program alone. */
 #include "lib/inet.h"
+#include "lib/starve.h"
 #include "lib/ways.h"
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__real_aligned_alloc(size_t align, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-void *__wrap_aligned_alloc(size_t align, size_t n);
-
-static size_t fail_at, asked; /* fail_at: number of the allocation that fails; 0: none */
-
-static bool fails(void)
-{
-    return fail_at != 0 && ++asked == fail_at;
-}
-
-void *__wrap_malloc(size_t n)
-{
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return fails() ? NULL : __real_realloc(p, n);
-}
-
-void *__wrap_aligned_alloc(size_t align, size_t n)
-{
-    return fails() ? NULL : __real_aligned_alloc(align, n);
-}
 
 /* Run `call` with its first, second, .. allocation failing until it needs no more; `check` after each failure. */
 static void exhaust(enum rc (*call)(struct world *w), struct world *w, void (*check)(struct world *w))
