@@ -105,19 +105,21 @@ static enum rc apply_route(struct daemon *d, const struct config_account *accoun
     return dp_route_set(d->dp, &policy);
 }
 
-/* Another namespace or device is another TUN. All that move are closed before the first is opened: two may change places. */
+/* Another namespace or device is another TUN. All that move or go are closed before the first is opened: two may change places. */
 static void leave_places(struct daemon *d, const struct config_diff *diff)
 {
     const uint64_t place =
         CONFIG_BIT(CONFIG_ACCOUNT_netns) | CONFIG_BIT(CONFIG_ACCOUNT_device) | CONFIG_BIT(CONFIG_ACCOUNT_create);
     for (const struct config_delta *delta = diff->v; delta < diff->v + diff->n; delta++) {
-        if (delta->kind != CONFIG_KIND_ACCOUNT || delta->change != CONFIG_CHANGED || !(delta->fields & place))
+        bool goes = delta->change == CONFIG_REMOVED, moves = delta->change == CONFIG_CHANGED && delta->fields & place;
+        if (delta->kind != CONFIG_KIND_ACCOUNT || !(goes || moves))
             continue;
         uint32_t account = handles_find_account(&d->handles, delta->old_account->id);
         /* Has it the new row already, then a change is undone that was not made. */
         if (account != ACCOUNT_NONE && d->handles.accounts[account].row != delta->new_account)
-            inside_close(d, account);
+            inside_leave(d, account);
     }
+    inside_close_left(d);
 }
 
 static enum rc apply_account(struct daemon *d, const struct config_delta *delta, struct io_error *e)
@@ -125,10 +127,8 @@ static enum rc apply_account(struct daemon *d, const struct config_delta *delta,
     uint32_t account;
     if (!delta->new_account) {
         account = handles_find_account(&d->handles, delta->old_account->id);
-        if (account == ACCOUNT_NONE)
-            return RC_OK;
-        inside_close(d, account);
-        handles_drop_account(&d->handles, account);
+        if (account != ACCOUNT_NONE)
+            handles_drop_account(&d->handles, account);
         return RC_OK;
     }
     enum rc rc = handles_account(&d->handles, delta->new_account, &account);

@@ -17,6 +17,7 @@ struct inside {
     struct io_tun *tun; /* NULL: not there now */
     uint64_t look_at;   /* can it be opened now; does its namespace still exist */
     bool complained;    /* one line per outage */
+    bool leaving;       /* inside_close_left() closes it */
     bool lost;          /* a worker found it gone */
     uint32_t mtu;
     struct set addresses, routes; /* as they were put there */
@@ -372,7 +373,7 @@ void inside_lost_by_workers(void *daemon)
             inside_lost(d, i);
 }
 
-void inside_close(struct daemon *d, uint32_t account)
+static void close_inside(struct daemon *d, uint32_t account)
 {
     struct inside *in = d->handles.accounts[account].inside;
     if (!in)
@@ -383,15 +384,24 @@ void inside_close(struct daemon *d, uint32_t account)
     d->handles.accounts[account].inside = NULL;
 }
 
-void inside_close_all(struct daemon *d)
+void inside_leave(struct daemon *d, uint32_t account)
+{
+    struct inside *in = d->handles.accounts[account].inside;
+    if (in)
+        in->leaving = true;
+}
+
+void inside_close_left(struct daemon *d)
 {
     struct io_tun **tuns = calloc(d->handles.n_accounts + 1, sizeof(struct io_tun *));
     size_t n = 0;
     for (uint32_t i = 0; i < d->handles.n_accounts; i++) {
         struct inside *in = d->handles.accounts[i].inside;
-        if (tuns && in && in->tun)
+        if (!in || !in->leaving)
+            continue;
+        if (tuns && in->tun)
             tuns[n++] = take_tun(in);
-        inside_close(d, i); /* the device too, if there was no memory for a list */
+        close_inside(d, i); /* the device too, if there was no memory for a list */
     }
     if (n)
         io_tuns_close(tuns, n);

@@ -260,7 +260,9 @@ void daemon_free(struct daemon *d)
     if (!d)
         return;
     crew_stop(d->crew);
-    inside_close_all(d);
+    for (uint32_t i = 0; i < d->handles.n_accounts; i++)
+        inside_leave(d, i);
+    inside_close_left(d);
     io_control_close(d->control);
     sockets_close(d);
     crew_free(d->crew);
