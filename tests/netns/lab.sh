@@ -585,9 +585,9 @@ lab_tunnel_drops() { lab_ctl tunnels --json | jq -r --arg n "$1" --arg r "$2" '.
 
 # ---- traffic
 
-# lab_ping NS COUNT ADDRESS [OPTIONS...]: pings; prints "received"; fails unless all came back. They go in handfuls of 20 at
-# once with an interval of a second: after the last one ping waits for two round trips or one interval only, whichever is
-# longer, and with a short interval an answer that is merely late counts as lost.
+# lab_ping NS COUNT ADDRESS [OPTIONS...]: pings; prints "received"; fails unless all came back. They go in handfuls of 10 at
+# once (more overrun User Mode Linux) with an interval of a second: after the last one ping waits for two round trips or one
+# interval only, whichever is longer, and with a short interval an answer that is merely late counts as lost.
 lab_ping() {
     local from=$1
     shift
@@ -598,7 +598,7 @@ lab_ping_by() {    # PREFIX of a shell command, COUNT, ADDRESS, OPTIONS
     local by=$1 count=$2 to=$3 all='' got=0 n left
     shift 3
     for ((left = count; left > 0; left -= n)); do
-        n=$((left < 20 ? left : 20))
+        n=$((left < 10 ? left : 10))
         # shellcheck disable=SC2086  # several words
         all+=$($by "timeout 60 ping -q -n -c $n -l $n -i 1 -W 2 $* $to 2>&1" || :)$'\n'
     done

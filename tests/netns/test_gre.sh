@@ -201,6 +201,8 @@ test_narrow_path_is_told_inside_in_both_families() {
     lab_ping srv 3 fd00:2::1 -6 -M 'do' -s 1328
     lab_ping srv 3 10.2.0.1 -M 'do' -s 1348
     lab_ip internet route del "$LAB_CUST2" dev br0
+    lab_ip srv route flush cache # it would believe in 1376 for ten minutes
+    lab_ip srv -6 route flush cache
     lab_aditd_conf
 }
 

@@ -38,14 +38,18 @@ test_our_rekeys_for_half_a_minute_lose_no_packet() {
 }
 
 test_rekeys_of_both_sides_at_once_lose_no_packet() {
+    local collided=0
     lab_aditd_conf top='  lifetime_jitter: 0
   child_lifetime: 10s
   ike_lifetime: 13s'
     : >"$LAB_DIR/cust1/charon.log"
     up conn.rekey_time=13s conn.over_time=60s conn.rand_time=0s child.rekey_time=10s child.life_time=60s child.rand_time=0s
-    half_a_minute
+    for _ in 1 2 3; do # whether both begin in one millisecond is a matter of chance
+        half_a_minute
+        collided=$(grep -c 'collision' "$LAB_DIR/cust1/charon.log") && break
+    done
     at_least 'rekeys' "$(events 'ike.rekeyed')" 4
-    at_least 'collisions, says strongSwan' "$(grep -c 'collision' "$LAB_DIR/cust1/charon.log")" 1
+    at_least 'collisions, says strongSwan' "$collided" 1
     one_pair
 }
 
