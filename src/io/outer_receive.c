@@ -21,7 +21,6 @@ struct batch { /* what one recvmmsg() fills */
     size_t run_length, run_size; /* the longest coalesced message: its segments, their octets */
     struct pkt *bulk[PKT_BATCH]; /* on their way to dp */
     size_t n_bulk;
-    size_t n_packets; /* of all its messages */
 };
 
 enum rc outer_receiver_init(struct io_outer *o, struct io_error *ret_error)
@@ -75,7 +74,7 @@ static void prepare(struct io_outer *o, const struct outer_socket *s, struct bat
     b->front = outer_has_header(s->kind, s->family) ? IPV4_HEADER_MIN : 0;
     b->slots = run ? s->run_length : 1;
     b->size = run ? s->run_size : b->front + PKT_SMALL;
-    b->n_bulk = b->n_packets = 0;
+    b->n_bulk = 0;
     b->run_length = 1;
     b->run_size = 0;
     size_t most = run ? OUTER_SLOTS / b->slots : s->batch;
@@ -305,14 +304,13 @@ static void take(struct outer_socket *s, struct batch *b, size_t i)
             give(s, b, p);
     } while (at < len);
     outer_count(o, IO_OUTER_COUNT_RECEIVED, n_packets - 1);
-    b->n_packets += n_packets;
     if (n_packets > b->run_length) {
         b->run_length = n_packets < PKT_BATCH ? n_packets : PKT_BATCH;
         b->run_size = segment;
     }
 }
 
-/* Returns how many packets there were. */
+/* Returns how many messages there were: a run of many packets (UDP_GRO) has woken us once, as one packet does. */
 static size_t receive(struct outer_socket *s)
 {
     struct io_outer *o = s->outer;
@@ -335,7 +333,7 @@ static size_t receive(struct outer_socket *s)
     flush(o, &b);
     s->run_length = (uint32_t)b.run_length;
     s->run_size = (uint32_t)b.run_size;
-    return b.n_packets;
+    return (size_t)got;
 }
 
 /* One batch at a time: the loop serves its urgent watches between two batches, so bulk traffic never starves IKE. Within a
