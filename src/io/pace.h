@@ -15,8 +15,9 @@ struct pace {
 /* Watches the socket. */
 enum rc pace_open(struct pace *p, struct io_loop *loop, struct io_watch *watch,
                   struct io_error *ret_error) ADIT_MUST_USE;
-void pace_close(struct pace *p); /* before the socket itself; fine on one that was not opened */
-void pace_note(struct pace *p,
-               size_t n); /* the last act of watch->ready(), always: n came at once (a run counts as one) */
+/* Before the socket itself; fine on one that was not opened. */
+void pace_close(struct pace *p);
+/* The last act of watch->ready(), always: n came at once. A run of UDP_GRO is one. */
+void pace_note(struct pace *p, size_t n);
 
 #endif
