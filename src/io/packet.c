@@ -200,14 +200,23 @@ static struct pkt *take(struct packet *k, const struct tpacket2_hdr *h)
     return outer_read_header(o, p) ? p : NULL;
 }
 
+/* A device that goes down leaves an error at a socket bound to it. No ring hands that over, and it would wake us without end. */
+static void forget_error(int fd)
+{
+    int error;
+    socklen_t size = sizeof error;
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+}
+
 /* One batch at a time, as of a socket. */
 static void ring_ready(void *ctx, unsigned events)
 {
-    (void)events;
     struct packet *k = ctx;
     struct io_outer *o = k->outer;
     struct pkt *v[PKT_BATCH];
     size_t n = 0, i;
+    if (events & IO_HANGUP)
+        forget_error(k->watch.fd);
     for (i = 0; i < PKT_BATCH; i++) {
         struct tpacket2_hdr *h = (void *)(k->ring + k->frame * RING_FRAME);
         if (!(__atomic_load_n(&h->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER))

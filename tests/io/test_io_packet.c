@@ -13,12 +13,12 @@ struct pair {
     int near_ns, far_ns;
 };
 
-static int pair_open(void **state)
+static int pair_start(void **state, const char *device)
 {
     static struct pair pair;
     if (!*state)
         return 0;
-    const struct io_outer_config packet = {.packet = true, .want = {.gre = true, .ipsec = true}};
+    const struct io_outer_config packet = {.packet = true, .device = device, .want = {.gre = true, .ipsec = true}};
     cable_open(&pair.near_ns, &pair.far_ns);
     enter(pair.near_ns);
     place_start(&pair.near, (const char *const[]){NEAR, NEAR6}, 2, &packet);
@@ -28,6 +28,16 @@ static int pair_open(void **state)
     assert_null(io_outer_trouble(pair.far.outer));
     *state = &pair;
     return 0;
+}
+
+static int pair_open(void **state)
+{
+    return pair_start(state, NULL);
+}
+
+static int pair_open_bound(void **state)
+{
+    return pair_start(state, "wire");
 }
 
 static int pair_close(void **state)
@@ -206,36 +216,65 @@ static void a_packet_alone_after_many(void **state)
     }
 }
 
+static void wait_at(struct place *p, uint64_t ns)
+{
+    p->wanted = SIZE_MAX;
+    p->until = io_clock_now() + ns;
+    OK(io_loop_run(p->loop, NULL));
+}
+
+static void set_link(int ns, bool up)
+{
+    union netlink_message m;
+    enter(ns);
+    struct ifinfomsg *h = netlink_begin(&m, RTM_NEWLINK, 0, sizeof *h);
+    *h = (struct ifinfomsg){
+        .ifi_index = (int)if_nametoindex("wire"), .ifi_flags = up ? IFF_UP : 0, .ifi_change = IFF_UP};
+    ask(&m);
+}
+
 /* A cable pulled and plugged: the neighbour is forgotten, the kernel finds it again. */
 static void ways_follow_the_link(void **state)
 {
     struct pair *pair = both(state);
     resolve(pair, false);
-    enter(pair->near_ns);
-    union netlink_message m;
     for (unsigned up = 0; up < 2; up++) {
-        struct ifinfomsg *h = netlink_begin(&m, RTM_NEWLINK, 0, sizeof *h);
-        *h = (struct ifinfomsg){
-            .ifi_index = (int)if_nametoindex("wire"), .ifi_flags = up ? IFF_UP : 0, .ifi_change = IFF_UP};
-        ask(&m);
-        pair->near.wanted = SIZE_MAX;
-        pair->near.until = io_clock_now() + 150 * NS_PER_MS;
-        OK(io_loop_run(pair->near.loop, NULL));
+        set_link(pair->near_ns, up);
+        wait_at(&pair->near, 150 * NS_PER_MS);
         assert_int_equal(send_numbers(pair, false, PKT_TO_ESP, 500, true, 20, 1), up ? 0 : 1);
     }
     expect(pair, PKT_FROM_ESP, 500, true, 20, 1);
     assert_int_equal(io_outer_count(pair->near.outer, IO_OUTER_COUNT_SEND_UNREACHABLE), 1);
 }
 
+/* The ring of a device that goes down has an error pending: it is taken, or the loop would turn without end. */
+static void a_bound_ring_survives_its_device(void **state)
+{
+    struct pair *pair = both(state);
+    resolve(pair, false);
+    for (unsigned up = 0; up < 2; up++) {
+        set_link(pair->far_ns, up);
+        pair->far.rounds = 0;
+        wait_at(&pair->far, 200 * NS_PER_MS);
+        assert_in_range(pair->far.rounds, 1, 100);
+    }
+    resolve(pair, false);
+    blind(&pair->far, pair->far_ns, OUTER_ESP, OUTER_V4);
+    assert_int_equal(send_numbers(pair, false, PKT_TO_ESP, 1400, true, 10, 60), 0);
+    expect(pair, PKT_FROM_ESP, 1400, true, 10, 60);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, pair_open, pair_close)
-    const struct CMUnitTest tests[] = {T(whole_packets_pass_the_sockets_by),
-                                       T(nothing_arrives_twice),
-                                       T(fragments_are_the_kernels),
-                                       T(ipv6_goes_out_by_the_packet_socket),
-                                       T(long_packets_come_by_the_raw_socket),
-                                       T(a_packet_alone_after_many),
-                                       T(ways_follow_the_link)};
+    const struct CMUnitTest tests[] = {
+        T(whole_packets_pass_the_sockets_by),
+        T(nothing_arrives_twice),
+        T(fragments_are_the_kernels),
+        T(ipv6_goes_out_by_the_packet_socket),
+        T(long_packets_come_by_the_raw_socket),
+        T(a_packet_alone_after_many),
+        T(ways_follow_the_link),
+        cmocka_unit_test_setup_teardown(a_bound_ring_survives_its_device, pair_open_bound, pair_close)};
     return cmocka_run_group_tests_name("io_packet", tests, namespace_enter, NULL);
 }

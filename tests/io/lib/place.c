@@ -63,6 +63,7 @@ static void on_datagram(void *ctx, const struct path *path, struct span datagram
 static uint64_t on_round(void *ctx, uint64_t now)
 {
     struct place *p = ctx;
+    p->rounds++;
     for (unsigned family = 0; family < OUTER_FAMILIES; family++)
         if (p->outer->sockets[OUTER_NATT][family].run_length > p->longest)
             p->longest = p->outer->sockets[OUTER_NATT][family].run_length;

@@ -16,6 +16,7 @@ struct place {
     struct io_loop *loop;
     struct io_outer *outer;
     uint64_t until;
+    size_t rounds;    /* of the loop */
     size_t wanted;    /* packets and datagrams; then the loop ends */
     uint32_t longest; /* coalesced datagram: its segments */
     struct got {
