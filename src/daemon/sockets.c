@@ -46,15 +46,17 @@ enum rc sockets_open(struct daemon *d, const struct config *next, const struct i
                                            .datagram = traffic_datagram,
                                            .ctx = d};
     struct want w = {.config = &config, .crew = d->crew, .error = e};
-    struct forward *first = crew_forward(d->crew, 0);
     w.rc = io_outer_open(d->loop, &config, &d->outer, e);
     if (workers)
         crew_call(d->crew, open_part, &w);
     else
-        first->outer = d->outer;
-    if (w.rc == RC_OK && io_outer_trouble(first->outer))
-        LOG(&d->log, io_clock_now(), LOG_LEVEL_ERROR, "daemon.outer_mode",
-            LOG_STR("reason", io_outer_trouble(first->outer)), LOG_STR("mode", "raw"));
+        crew_forward(d->crew, 0)->outer = d->outer;
+    for (unsigned i = 0; w.rc == RC_OK && i < crew_size(d->crew); i++) {
+        const char *trouble = io_outer_trouble(crew_forward(d->crew, i)->outer);
+        if (trouble)
+            LOG(&d->log, io_clock_now(), LOG_LEVEL_ERROR, "daemon.outer_mode", LOG_U64("worker", i),
+                LOG_STR("reason", trouble), LOG_STR("mode", "raw"));
+    }
     return w.rc;
 }
 
