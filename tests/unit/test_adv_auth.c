@@ -2,8 +2,6 @@
 #include "lib/adv.h"
 #include "lib/config_files.h"
 
-#include <time.h>
-
 /* The handshake with a bend in IKE_AUTH, to its end. */
 static void handshake(void (*bend)(struct draft *d, const void *arg), const void *arg)
 {
@@ -120,13 +118,6 @@ static void adv_27_truncated_identity_payload(void **state)
 }
 
 /* ---- row 28 */
-
-static uint64_t cpu_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-}
 
 static int by_value(const void *a, const void *b)
 {

@@ -1,8 +1,6 @@
 /* Adversarial list, rows 6-8, 22-24: what IKE_SA_INIT may be made of, and what a flood gets. */
 #include "lib/adv.h"
 
-#include <time.h>
-
 /* Give the peer's IKE_SA_INIT as the bend left it; the peer forgets. */
 static void give_bent(struct adv_bend *b)
 {
@@ -156,13 +154,6 @@ static void adv_08_odd_key_lengths(void **state)
     };
     (void)state;
     proposals(CASES, ARRAY_LEN(CASES));
-}
-
-static uint64_t cpu_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
 static void huge_sa(struct draft *d, const void *arg)

@@ -3,7 +3,6 @@
 #include "lib/unit.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #define TOP(rest) "version: 1\nendpoints: [198.51.100.2]\n" rest
 #ifndef SLOWER /* given where the processor is emulated */
@@ -240,13 +239,6 @@ static void test_text_that_is_no_line(void **state)
 }
 
 /* ---- made to hurt */
-
-static uint64_t cpu_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-}
 
 static char *repeated(const char *head, const char *unit, size_t times)
 {

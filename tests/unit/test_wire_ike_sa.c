@@ -1,5 +1,4 @@
 /* The SA payload: proposals, transforms, attributes (RFC 7296 3.3; adversarial rows 7, 8). */
-#include <time.h>
 
 #include "adit/wire_ike.h"
 #include "lib/unit.h"
@@ -229,13 +228,6 @@ static void too_many_transforms_are_not_written(void **state)
     ike_write_inner(&iw, wr_of(b, sizeof b));
     ike_write_sa(&iw, 1, PROTO_IKE, span_of(NULL, 0), out, 256);
     assert_int_equal(ike_write_finish(&iw, &s), RC_LIMIT);
-}
-
-static uint64_t cpu_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-    return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
 /* Row 7: as many proposals and transforms as 64 KB hold; time grows with the octets, not with their square. */

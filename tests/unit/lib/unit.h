@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -15,6 +16,14 @@
 
 #define OK(call) assert_int_equal((call), RC_OK)
 #define TEST(name) cmocka_unit_test(name)
+
+/* What the process has run so far: a bound on it holds on a busy machine too. */
+static inline uint64_t cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
 
 struct octets {
     uint8_t b[1024];
