@@ -11,7 +11,7 @@
 static const char usage_text[] =
     "usage: aditctl [--socket PATH] [--json] COMMAND\n"
     "\n"
-    "  status              the daemon: version, libraries, totals, drops by reason, warnings\n"
+    "  status              the daemon: version, libraries, totals, drops by reason, workers, warnings\n"
     "  tunnels [NAME]      all tunnels as a table, or one (NAME or ACCOUNT/NAME) in detail\n"
     "  sas [NAME]          IKE SAs and Child SAs: suite, SPIs, selectors, counters\n"
     "  reset NAME          delete the tunnel's SAs; the peer may come up again at once\n"
