@@ -18,14 +18,15 @@
 #define NS_PER_MS UINT64_C(1000000)
 #define NS_PER_S UINT64_C(1000000000)
 #define NEVER UINT64_MAX /* a deadline that does not come */
+#define LINE 64          /* octets of a cache line */
 
 /* Ask for the cache lines of n octets ahead of their use, into the second level: what a whole batch asks for together has no place in
  * the first, which also lets fewer be on their way at a time. The empty statement has a purpose: a function that only prefetches is
  * to GCC one without effect, and calls of it vanish. */
 static inline void prefetch(const void *p, size_t n)
 {
-    const uint8_t *at = (const uint8_t *)p - (uintptr_t)p % 64, *end = (const uint8_t *)p + n;
-    for (; at < end; at += 64)
+    const uint8_t *at = (const uint8_t *)p - (uintptr_t)p % LINE, *end = (const uint8_t *)p + n;
+    for (; at < end; at += LINE)
         __builtin_prefetch(at, 0, 2);
     __asm__ volatile("");
 }
@@ -427,34 +428,17 @@ struct log_field {
         struct endpoint endpoint;
     };
 };
-#define LOG_U64(k, v)                              \
-    {                                              \
-        .key = (k), .type = LOG_TYPE_U64, .u = (v) \
+#define LOG_FIELD_(k, kind, member, v)                     \
+    {                                                      \
+        .key = (k), .type = LOG_TYPE_##kind, .member = (v) \
     }
-#define LOG_BOOL(k, v)                              \
-    {                                               \
-        .key = (k), .type = LOG_TYPE_BOOL, .u = (v) \
-    }
-#define LOG_STR(k, v)                                \
-    {                                                \
-        .key = (k), .type = LOG_TYPE_STR, .str = (v) \
-    }
-#define LOG_BYTES(k, v)                                  \
-    {                                                    \
-        .key = (k), .type = LOG_TYPE_BYTES, .bytes = (v) \
-    }
-#define LOG_HEX(k, v)                                  \
-    {                                                  \
-        .key = (k), .type = LOG_TYPE_HEX, .bytes = (v) \
-    }
-#define LOG_ADDR(k, v)                                 \
-    {                                                  \
-        .key = (k), .type = LOG_TYPE_ADDR, .addr = (v) \
-    }
-#define LOG_ENDPOINT(k, v)                                     \
-    {                                                          \
-        .key = (k), .type = LOG_TYPE_ENDPOINT, .endpoint = (v) \
-    }
+#define LOG_U64(k, v) LOG_FIELD_(k, U64, u, v)
+#define LOG_BOOL(k, v) LOG_FIELD_(k, BOOL, u, v)
+#define LOG_STR(k, v) LOG_FIELD_(k, STR, str, v)
+#define LOG_BYTES(k, v) LOG_FIELD_(k, BYTES, bytes, v)
+#define LOG_HEX(k, v) LOG_FIELD_(k, HEX, bytes, v)
+#define LOG_ADDR(k, v) LOG_FIELD_(k, ADDR, addr, v)
+#define LOG_ENDPOINT(k, v) LOG_FIELD_(k, ENDPOINT, endpoint, v)
 
 struct log_event {
     uint64_t now;

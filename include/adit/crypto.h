@@ -49,8 +49,8 @@ struct crypto_versions {
     const char *sodium;
     const char *ipsec_mb; /* NULL when not built in */
     const char *esp_gcm;  /* which implementation ESP uses: "ipsec-mb (avx512)", "openssl" */
-    const char *
-        esp_hmac; /* ... for CBC and NULL: "ipsec-mb (sse; avx512 from 8/16/8/8 packets with sha1/256/384/512)"; lives with c */
+    /* ... for CBC and NULL: "ipsec-mb (sse; avx512 from 8/16/8/8 packets with sha1/256/384/512; ...)"; lives with c. */
+    const char *esp_hmac;
     bool ml_kem; /* ML-KEM-768 really works (a key was made) */
 };
 void crypto_versions(struct crypto *c, struct crypto_versions *ret);

@@ -85,8 +85,8 @@ struct dp_event {
     struct path path;
 };
 size_t dp_events(struct dp_worker *w, struct dp_event *ret, size_t max);
-bool dp_events_pending(
-    const struct dp_worker *w); /* asked by the worker: are there any that dp_events() has not returned? */
+/* Asked by the worker: are there any that dp_events() has not returned? */
+bool dp_events_pending(const struct dp_worker *w);
 
 /* ---- counters, by reason */
 #define DP_REASONS(X)                                                                                           \

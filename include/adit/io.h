@@ -263,14 +263,14 @@ enum rc io_file_read(void *ctx, const char *path, size_t max, struct buf *ret, u
 /* ---- notify.c: systemd's notification socket. All of it does nothing when there is none. */
 void io_notify(const char *state); /* "READY=1", "STOPPING=1", "STATUS=3 tunnels up", "WATCHDOG=1" */
 void io_notify_reloading(void);    /* RELOADING=1 with the time stamp that systemd wants */
-uint64_t
-io_notify_watchdog_interval(void); /* send WATCHDOG=1 this often (half of what systemd waits); NEVER: not wanted */
+/* Send WATCHDOG=1 this often (half of what systemd waits); NEVER: not wanted. */
+uint64_t io_notify_watchdog_interval(void);
 
 /* ---- privileges.c */
 /* The capabilities a start needs are there; else an error that names the missing ones and the remedy. */
 enum rc io_privileges_check(bool helper, struct io_error *ret_error) ADIT_MUST_USE;
-void io_privileges_harden(
-    void); /* early: no core dump, no ptrace, RLIMIT_MEMLOCK and RLIMIT_NOFILE as high as allowed */
+/* Early: no core dump, no ptrace, RLIMIT_MEMLOCK and RLIMIT_NOFILE as high as allowed. */
+void io_privileges_harden(void);
 /* Late: keep CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE only, no new privileges, system call filter (not in
  * sanitizer builds). io_outer_open() and io_tun_open() still work afterwards. Threads that start later inherit all of it. */
 enum rc io_privileges_drop(struct io_error *ret_error) ADIT_MUST_USE;

@@ -62,8 +62,7 @@ struct pkt {
     uint32_t account; /* from TUN: whose; to TUN: whose */
     struct pkt_outer outer;
     struct pkt_offload offload;
-    uint8_t
-        queue; /* to TUN: number + 1 of the queue to write to, whose worker then gets the flow's other direction; 0: the writer's */
+    uint8_t queue;    /* to TUN: number + 1 of the queue, to whose worker the answers then come; 0: the writer's */
     struct pkt *more; /* to TUN: a super-packet's payload goes on there; NULL: here it ends */
 };
 

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 #define FIRST_SLOTS 16
-#define MOVES \
-    4 /* old slots emptied by an insertion: as many insertions as there are old slots come before the table doubles again */
+/* Old slots emptied by an insertion: as many insertions as there are old slots come before the table doubles again. */
+#define MOVES 4
 
 /* All slots in one row: the present ones, then those of before. Of an old slot that is not emptied yet all nodes are there. */
 static size_t place_of(const struct map *m, uint64_t hash)

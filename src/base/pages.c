@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define LINE 64
-
 static size_t round_up(size_t n, size_t to)
 {
     return (n + to - 1) / to * to;

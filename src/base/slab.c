@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#define LINE 64
 #define PIECE_MIN ((size_t)16 << 10)
 #define PIECE_MAX PAGE_HUGE
 

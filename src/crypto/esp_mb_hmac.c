@@ -149,9 +149,8 @@ static bool hash_sha256(const uint8_t *state, struct span text, uint8_t *ret)
 
 static bool hash_sha512(enum hash hash, const uint8_t *state, struct span text, uint8_t *ret)
 {
-    SHA512_CTX x;
-    bool ok = hash == HASH_SHA384 ? SHA384_Init(&x)
-                                  : SHA512_Init(&x); /* they differ in their starts and in the octets given out */
+    SHA512_CTX x; /* the two differ in their starts and in the octets given out */
+    bool ok = hash == HASH_SHA384 ? SHA384_Init(&x) : SHA512_Init(&x);
     memcpy(x.h, state, sizeof x.h);
     x.Nl = SHA512_CBLOCK * 8;
     ok = ok && SHA512_Update(&x, text.p, text.n) && SHA512_Final(ret, &x);

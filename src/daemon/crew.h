@@ -46,7 +46,7 @@ struct crew_info {
     uint64_t count[FORWARD_COUNT_END];
     uint64_t cpu; /* ns that the thread has run; 0: unknown */
 };
-void crew_info(const struct crew *c, unsigned worker,
-               struct crew_info *ret); /* crew_workers(): of the control thread */
+/* worker: crew_workers() for the control thread. */
+void crew_info(const struct crew *c, unsigned worker, struct crew_info *ret);
 
 #endif

@@ -1,5 +1,7 @@
 #include "forward.h"
 
+#include "adit/shared.h"
+
 #include <stdlib.h>
 
 #define RESULTS_MAX (64 * PKT_BATCH) /* what dp may make of one batch */
@@ -19,8 +21,7 @@ static struct forward_tun *find(const struct forward *f, uint32_t account)
 
 static void count(struct forward *f, enum forward_count c, size_t n)
 {
-    uint64_t before = atomic_load_explicit(&f->count[c], memory_order_relaxed);
-    atomic_store_explicit(&f->count[c], before + n, memory_order_relaxed);
+    ADD(f->count[c], n);
 }
 
 /* What follows looks at dp's tables. */
@@ -228,7 +229,7 @@ const char *forward_count_name(enum forward_count c)
 
 uint64_t forward_count(const struct forward *f, enum forward_count c)
 {
-    return (unsigned)c < FORWARD_COUNT_END ? atomic_load_explicit(&f->count[c], memory_order_relaxed) : 0;
+    return (unsigned)c < FORWARD_COUNT_END ? READ(f->count[c]) : 0;
 }
 
 /* ---- TUNs come and go */

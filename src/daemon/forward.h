@@ -9,8 +9,6 @@
 #include "grace.h"
 #include "handoff.h"
 
-#include <stdatomic.h>
-
 #define POOL_SMALL 4096
 #define POOL_LARGE 64
 
@@ -48,7 +46,7 @@ struct forward {
     struct forward_tun **tun; /* by account; NULL: not there */
     uint32_t n_tun;
     bool away; /* asleep, as far as the other threads know */
-    _Atomic uint64_t count[FORWARD_COUNT_END];
+    uint64_t count[FORWARD_COUNT_END];
 };
 
 enum rc forward_open(struct forward *f, const struct forward_config *config) ADIT_MUST_USE;

@@ -25,9 +25,9 @@ struct handles {
     uint32_t n_tunnels, n_accounts; /* highest handle used + 1 */
     uint32_t used_tunnels, used_accounts;
     uint32_t cap_tunnels, cap_accounts;
-    uint64_t coming,
-        freed; /* numbers of the datapath's garbage (grace.h): the next to be taken, which has what a tunnel dropped now
-                             * leaves behind, and the latest that is freed; 0, both: there is none */
+    /* Numbers of the datapath's garbage (grace.h): the next to be taken, which has what a tunnel dropped now leaves behind, and
+     * the latest that is freed; 0, both: there is none. */
+    uint64_t coming, freed;
     struct map names; /* of struct name_node, private */
 };
 

@@ -3,8 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define LINE 64 /* a cache line: what different threads write lies on different ones */
-
+/* What different threads write lies on different lines. */
 struct ring {
     _Alignas(LINE) atomic_size_t in;  /* packets ever shown */
     size_t put, back;                 /* the writer's own: ever put in, and taken back */

@@ -10,8 +10,8 @@
 
 struct handoff;
 struct handoff_hooks {
-    void (*wake)(void *ctx,
-                 unsigned member); /* in the writer's thread: the reader sleeps, and there is something for it */
+    /* In the writer's thread: the reader sleeps, and there is something for it. */
+    void (*wake)(void *ctx, unsigned member);
     void *ctx;
 };
 enum rc handoff_new(unsigned members, const struct handoff_hooks *hooks, struct handoff **ret) ADIT_MUST_USE;

@@ -236,8 +236,8 @@ enum rc daemon_start(struct daemon *d, struct io_error *e)
         return rc;
     daemon_look_at_host(d);
     rc = io_privileges_drop(e);
-    return rc == RC_OK ? crew_start(d->crew, e)
-                       : rc; /* capabilities and the filter are a thread's: theirs are ours now */
+    /* Capabilities and the filter are a thread's: those of the workers are ours now. */
+    return rc == RC_OK ? crew_start(d->crew, e) : rc;
 }
 
 enum rc daemon_run(struct daemon *d, struct io_error *e)

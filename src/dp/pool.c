@@ -4,9 +4,9 @@
 
 #include <stdlib.h>
 
-#define LINE 64 /* a cache line; every descriptor and buffer starts on one */
 #define SMALL_CAP (PKT_HEADROOM + PKT_SMALL + PKT_TAILROOM)
 #define LARGE_CAP (PKT_HEADROOM + PKT_LARGE + PKT_TAILROOM)
+/* Every descriptor and buffer starts on a line. */
 #define DESCRIPTOR ((sizeof(struct pkt) + LINE - 1) / LINE * LINE)
 
 struct stack {

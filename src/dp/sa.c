@@ -156,8 +156,8 @@ static enum rc sa_new(struct dp *dp, const struct child_sa *c, const struct tun 
         .selectors = selectors_of(&c->ts_local, &c->ts_remote),
         .alg = c->alg,
     };
-    memset(sa->words, 0,
-           slab->size - offsetof(struct sa, words));        /* after the assignment, whose padding may reach into it */
+    /* after the assignment, whose padding may reach into it */
+    memset(sa->words, 0, slab->size - offsetof(struct sa, words));
     sa->window.word = window ? sa->words : &sa->window.top; /* read ahead, also without a window */
     sa->in.all4 = sa->selectors.all4;
     sa->in.all6 = sa->selectors.all6;

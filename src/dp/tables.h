@@ -10,12 +10,10 @@
 #define ADIT_DP_TABLES_H
 
 #include "adit/dp.h"
+#include "adit/shared.h"
 #include "lpm.h"
 #include "selector.h"
-#include "shared.h"
 #include "window.h"
-
-#define LINE 64
 
 /* ---- limits (docs/limits.md) ------------------------------------------------------------------- */
 
@@ -55,9 +53,8 @@ struct tun { /* a tunnel as the workers see it */
     uint32_t net4, mask4;                       /* interface subnet; mask 0: none */
     struct source_set *sources, *allow_sources; /* the account's and its own */
 
-    /* GRE alone: another */
-    _Alignas(LINE) struct pkt_outer
-        outer; /* the outer header, to be copied and patched; its addresses are the endpoint pair */
+    /* GRE alone: another. The outer header, to be copied and patched; its addresses are the endpoint pair. */
+    _Alignas(LINE) struct pkt_outer outer;
 
     /* seldom, or IPv6 */
     struct key net6, mask6;

@@ -5,7 +5,7 @@
 #define ADIT_DP_WINDOW_H
 
 #include "adit/base.h"
-#include "shared.h"
+#include "adit/shared.h"
 
 #define WINDOW_MIN 64
 #define WINDOW_MAX 4096

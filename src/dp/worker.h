@@ -128,8 +128,8 @@ static inline void mss_clamp(struct pkt *p, const struct ip_view *ip, const stru
 }
 
 /* ---- gre.c */
-size_t gre_slot(const struct gre_table *g, const struct addr *local,
-                const struct addr *remote); /* where a pair is looked for first */
+/* Where a pair is looked for first. */
+size_t gre_slot(const struct gre_table *g, const struct addr *local, const struct addr *remote);
 void gre_in(struct batch *b, struct pkt *p);
 bool gre_out(struct batch *b, const struct job *j); /* false: dropped */
 /* The only decapsulation inside another: p->data at a GRE header that came out of `sa`. False: no GRE tunnel of that endpoint pair

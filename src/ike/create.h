@@ -47,8 +47,8 @@ struct ike_create {         /* lives in guarded memory for its secrets */
     struct proposal_policy offer;
     uint16_t addke[ADDKE_MAX]; /* offered, all or (if not must) none */
     bool ke_must, addke_must;
-    uint32_t
-        gone; /* an outbound SPI we do not know that the peer deleted meanwhile: it may be the new child's; 0: none */
+    /* An outbound SPI we do not know that the peer deleted meanwhile: it may be the new child's; 0: none. */
+    uint32_t gone;
 
     /* The peer's rekey of the same SA that was answered meanwhile (RFC 7296 2.8.1). */
     bool rival;
@@ -83,8 +83,8 @@ void ike_create_meet(struct ike_create *c);
 bool ike_create_lost(const struct ike_create *c);
 
 /* ---- own.c: our requests; the writer is open, sa->own.create becomes or is what is asked for. */
-bool ike_own_begin(struct ike_turn *t, struct ike_sa *sa,
-                   struct ike_writer *iw); /* false: nothing is due, or not now */
+/* False: nothing is due, or not now. */
+bool ike_own_begin(struct ike_turn *t, struct ike_sa *sa, struct ike_writer *iw);
 /* The next message of an exchange that has begun; false: it could not go on, and is gone. */
 bool ike_own_next(struct ike_turn *t, struct ike_sa *sa, struct ike_writer *iw, uint8_t *ret_exchange);
 /* The rekey of that child, or (0) of the SA itself, is due again after a while. */

@@ -415,8 +415,8 @@ void ike_request_send(struct ike_turn *t, struct ike_sa *sa); /* the one outstan
 
 /* ---- move.c: where the peer is */
 void ike_move_by_request(struct ike_inbound *x); /* a fresh request: moves the SA, or nominates */
-void ike_move_by_answer(
-    struct ike_inbound *x); /* an answer to us, authentic: moves the SA if from the place nominated */
+/* An answer to us, authentic: moves the SA if from the place nominated. */
+void ike_move_by_answer(struct ike_inbound *x);
 /* ESP came from there, authentic but perhaps a repetition. Port 0: not in UDP. */
 void ike_move_nominate(struct ike_turn *t, struct ike_sa *sa, const struct path *path);
 struct path ike_move_target(struct ike_sa *sa); /* where our request goes this time */

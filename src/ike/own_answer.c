@@ -156,8 +156,8 @@ static const char *read_selectors(const struct ike_inbound *x, const struct ike_
     const struct ike_ts_policy offered = {local, remote, 1, 1};
     if (!i || !r || ike_selector_rekey(&offered, r->body, i->body, local, remote, &pair) != RC_OK)
         return "the answer narrows the traffic selectors";
-    struct ike_notify
-        confirmed; /* without it the child is one of tunnel mode (RFC 7296 1.3.1), which carries GRE as well */
+    /* Unconfirmed, the child is one of tunnel mode (RFC 7296 1.3.1), which carries GRE as well. */
+    struct ike_notify confirmed;
     c->child->transport = c->child->transport && ike_notify_find(&x->chain, N_USE_TRANSPORT_MODE, &confirmed);
     return NULL;
 }

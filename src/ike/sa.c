@@ -425,8 +425,8 @@ static void established_due(struct ike_turn *t, struct ike_sa *sa)
         ike_move_keepalive(t, sa);
     }
     if (interval && t->now >= sa->heard + interval) {
-        sa->probe_due =
-            true; /* its answer, or the end of its repetitions, decides; until then the interval starts anew */
+        /* Its answer, or the end of its repetitions, decides; until then the interval starts anew. */
+        sa->probe_due = true;
         sa->heard = t->now;
     }
     arm(t, sa);

@@ -2,8 +2,8 @@
 #ifndef ADIT_IO_OUTER_H
 #define ADIT_IO_OUTER_H
 
+#include "adit/shared.h"
 #include "pace.h"
-#include "shared.h"
 
 #include <netinet/in.h>
 

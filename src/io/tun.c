@@ -1,6 +1,7 @@
 /* An account's TUN: opening, packets in and out. */
-#include "shared.h"
 #include "tun.h"
+
+#include "adit/shared.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* shared: what one thread changes while others look. Numbers and flags have no order among each other and are never seen half
  * written; a pointer is seen after what it points to. On the usual processors these are the instructions of plain accesses.
  */
-#ifndef ADIT_DP_SHARED_H
-#define ADIT_DP_SHARED_H
+#ifndef ADIT_SHARED_H
+#define ADIT_SHARED_H
 
 #define READ(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define WRITE(x, v) __atomic_store_n(&(x), (v), __ATOMIC_RELAXED)
