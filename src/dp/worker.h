@@ -12,8 +12,8 @@
 struct tunnel_count { /* what an ordinary packet changes is on the first line */
     _Alignas(LINE) uint64_t last_in;
     struct dp_counters c;
-    struct bucket icmp,
-        keepalive; /* answers; here, for the tunnel may get another owner while this one is in a batch */
+    /* Of answers; here, for the tunnel may get another owner while this one is in a batch. */
+    struct bucket icmp, keepalive;
 };
 
 struct dp_worker {
