@@ -3,7 +3,6 @@
 #include "lib/fuzz.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #include "lib/folder.h"
 
@@ -11,13 +10,6 @@
 
 static const char *dir;
 static unsigned inputs;
-
-static uint64_t cpu_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-}
 
 static void take(void *ctx, const char *name, struct span bytes)
 {
