@@ -108,9 +108,15 @@ $(BUILD)/obj/%.o: %.c Makefile $(BUILD)/config.mk
 	@echo "  CC    $<"
 	@$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
+# The library is optimized as a whole, by gcc; its objects also hold what they are by themselves, for tests/lint/symbols.
+LTO := $(if $(SAN)$(COV)$(findstring clang,$(CC)),,-flto=auto)
+ifneq ($(LTO),)
+$(LIB_OBJS): CFLAGS += $(LTO) -ffat-lto-objects
+endif
 $(BUILD)/libadit.a: $(LIB_OBJS)
 	@echo "  AR    $@"
-	@rm -f $@ && $(AR) rcs $@ $^
+	$(if $(LTO),@$(CC) $(ALL_CFLAGS) $(LTO) -r -flinker-output=nolto-rel -o $(@:.a=.o) $^)
+	@rm -f $@ && $(AR) rcs $@ $(if $(LTO),$(@:.a=.o),$^)
 
 $(BUILD)/aditd: $(AD_OBJS) $(BUILD)/libadit.a
 	$(call link,$(IO_LIBS) $(LIBS))
