@@ -108,8 +108,9 @@ $(BUILD)/obj/%.o: %.c Makefile $(BUILD)/config.mk
 	@echo "  CC    $<"
 	@$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-# The library is optimized as a whole, by gcc; its objects also hold what they are by themselves, for tests/lint/symbols.
-LTO := $(if $(SAN)$(COV)$(findstring clang,$(CC)),,-flto=auto)
+# gcc optimizes the library as a whole, once for all that link it. Its objects also hold what they are by themselves, for
+# tests/lint/symbols.
+LTO := $(if $(SAN)$(COV),,$(if $(findstring Free Software,$(shell $(CC) --version 2>/dev/null)),-flto=auto))
 ifneq ($(LTO),)
 $(LIB_OBJS): CFLAGS += $(LTO) -ffat-lto-objects
 endif

@@ -26,8 +26,11 @@
 static inline void prefetch(const void *p, size_t n)
 {
     const uint8_t *at = (const uint8_t *)p - (uintptr_t)p % LINE, *end = (const uint8_t *)p + n;
-    for (; at < end; at += LINE)
-        __builtin_prefetch(at, 0, 2);
+    if (n == 1) /* nearly always, and known to the compiler */
+        __builtin_prefetch(p, 0, 2);
+    else
+        for (; at < end; at += LINE)
+            __builtin_prefetch(at, 0, 2);
     __asm__ volatile("");
 }
 

@@ -131,16 +131,19 @@ bool esp_out_begin(struct batch *b, struct job *j)
     return true;
 }
 
+static void unsealed_drop(struct batch *b, const struct esp_op *op)
+{
+    for (size_t i = 0; i < b->n_jobs; i++)
+        if (b->job[i].sa && b->job[i].p->data == op->pkt)
+            batch_drop(b, b->job[i].p, b->job[i].tun, DP_REASON_ESP_INTEGRITY);
+}
+
 void esp_out_finish(struct batch *b)
 {
     run_count(&b->run);
     crypto_esp_seal(b->w->crypto, b->op, b->n_ops);
-    for (size_t i = 0, k = 0; i < b->n_jobs; i++) {
-        const struct job *j = &b->job[i];
-        if (!j->sa || j->p->verdict == PKT_DROP)
-            continue;
-        if (UNLIKELY(b->op[k++].rc != RC_OK)) /* the library failed: never send what may be plaintext */
-            batch_drop(b, j->p, j->tun, DP_REASON_ESP_INTEGRITY);
-    }
+    for (size_t k = 0; k < b->n_ops; k++)
+        if (UNLIKELY(b->op[k].rc != RC_OK)) /* the library failed: never send what may be plaintext */
+            unsealed_drop(b, &b->op[k]);
     b->n_ops = 0;
 }

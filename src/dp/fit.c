@@ -95,15 +95,6 @@ static void fragment(struct batch *b, struct pkt *p, const struct ip_view *ip, c
     }
 }
 
-void way_limits(const struct batch *b, const struct way *way, struct limits *ret)
-{
-    const struct tun *outer = way->sa ? b->t->tun[way->tun->esp] : way->tun; /* whose path it takes */
-    struct live *live = &b->w->dp->live[outer->handle];
-    if (UNLIKELY(b->now >= READ(live->path_mtu_until)))
-        pmtu_forget(live, outer);
-    limits_now(b, way->tun, way->sa ? &way->sa->out : NULL, ret);
-}
-
 void way_fit(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct way *way)
 {
     struct limits limits;

@@ -71,6 +71,7 @@ static void ours_insert(struct addr_set *s, const struct addr *a)
     while ((s->slot[i].hi | s->slot[i].lo) && !key_equal(s->slot[i], k))
         i = (i + 1) & s->mask;
     s->slot[i] = k;
+    s->maybe |= addr_bit(k);
     struct addr *any = a->family == 4 ? &s->any4 : &s->any6;
     if (any->family == 0)
         *any = *a;

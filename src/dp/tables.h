@@ -15,6 +15,9 @@
 #include "selector.h"
 #include "window.h"
 
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
 /* ---- limits (docs/limits.md) ------------------------------------------------------------------- */
 
 #define SEQ_HARD UINT32_MAX           /* RFC 4303 3.3.3: never wraps; 2^32 - 1 is the last one sent */
@@ -74,7 +77,8 @@ struct gre_table { /* GRE tunnels by endpoint pair; those that share a pair are 
     uint32_t *next; /* by handle: handle + 1 of the next one; 0: last */
 };
 
-struct addr_set { /* our own addresses */
+struct addr_set {   /* our own addresses */
+    uint64_t maybe; /* addr_bit() of each: nearly always says no, without a look at the slots */
     uint32_t mask;
     struct key *slot;       /* all zero: free */
     struct addr any4, any6; /* one of each family, or family 0 */
@@ -329,8 +333,14 @@ static inline const struct fib *fib_find(const struct tables *t, uint32_t accoun
             return f;
     return NULL;
 }
+static inline uint64_t addr_bit(struct key k)
+{
+    return UINT64_C(1) << ((k.hi >> 32 ^ k.lo) & 63);
+}
 static inline bool addr_is_ours(const struct addr_set *s, struct key k)
 {
+    if (LIKELY(!(s->maybe & addr_bit(k))))
+        return false;
     for (uint32_t i = (uint32_t)key_hash(k, 0) & s->mask; s->slot[i].hi | s->slot[i].lo; i = (i + 1) & s->mask)
         if (key_equal(s->slot[i], k))
             return true;

@@ -106,10 +106,8 @@ void batch_drop(struct batch *b, struct pkt *p, const struct tun *tun, enum dp_r
     count_drop(b->w, tun, reason);
 }
 
-void batch_emit(struct batch *b, struct pkt *p)
+void batch_no_room(struct batch *b, struct pkt *p)
 {
-    if (LIKELY(pkt_push(b->ret, p)))
-        return;
     count_drop(b->w, NULL, DP_REASON_POOL);
     pkt_put(b->pool, p);
 }

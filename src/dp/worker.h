@@ -73,11 +73,13 @@ struct batch {
 /* Not an initialiser: clearing the arrays would cost more than a packet does. */
 void batch_begin(struct batch *b, struct dp_worker *w, uint64_t now, struct pkt_pool *pool, struct pkt_list *ret);
 
-#define LIKELY(x) __builtin_expect(!!(x), 1)
-#define UNLIKELY(x) __builtin_expect(!!(x), 0)
-
 /* ---- worker.c: verdicts, counters, events */
-void batch_emit(struct batch *b, struct pkt *p); /* verdict is set; the packet leaves */
+void batch_no_room(struct batch *b, struct pkt *p);
+static inline void batch_emit(struct batch *b, struct pkt *p) /* verdict is set; the packet leaves */
+{
+    if (UNLIKELY(!pkt_push(b->ret, p)))
+        batch_no_room(b, p);
+}
 /* Mark as dropped and count; `tun` NULL: no tunnel's. The packet is not emitted yet. */
 void batch_drop(struct batch *b, struct pkt *p, const struct tun *tun, enum dp_reason reason);
 bool batch_event(struct batch *b, enum dp_event_type type, const struct sa *sa, const struct path *path);
@@ -146,15 +148,13 @@ static inline const struct tun *gre_next(const struct tables *t, const struct tu
 }
 
 /* ---- merged.c: out of GRE from the network */
-static inline uint16_t merged_pseudo_sum(const uint8_t *p, const struct ip_view *ip)
+static inline uint64_t merged_pseudo_sum(const uint8_t *p, const struct ip_view *ip) /* unfolded */
 {
     const uint8_t *a = p + (ip->version == 4 ? IP4_SRC : IP6_SRC);
     uint64_t s = (uint64_t)ip->proto + (ip->len - ip->payload) + load_be32(a) + load_be32(a + 4);
     for (size_t i = 8; ip->version == 6 && i < IP6_HEADER - IP6_SRC; i += 4)
         s += load_be32(a + i);
-    s = (s & 0xffff) + (s >> 16 & 0xffff) + (s >> 32);
-    s = (s & 0xffff) + (s >> 16);
-    return (uint16_t)((s & 0xffff) + (s >> 16));
+    return s;
 }
 
 /* Where the checksum field stands behind the transport header's begin; 0: there is none, or not here. */
@@ -173,7 +173,8 @@ static inline uint8_t merged_field(const struct ip_view *ip)
 static inline bool merged_looks_open(const uint8_t *p, const struct ip_view *ip)
 {
     uint8_t field = merged_field(ip);
-    return field && load_be16(p + ip->payload + field) == merged_pseudo_sum(p, ip);
+    /* One's complement sums are equal if they are so modulo 0xffff (RFC 1071), which takes one multiplication. */
+    return field && (merged_pseudo_sum(p, ip) + 0xffff - load_be16(p + ip->payload + field)) % 0xffff == 0;
 }
 bool merged_is_open(const uint8_t *p, const struct ip_view *ip); /* its TCP or UDP checksum is yet to be made */
 /* Make such a packet whole, or a super-packet; any other stays as it is. The reason if it cannot be. */
@@ -205,7 +206,14 @@ enum dp_reason way_choose(struct batch *b, const struct in *in, struct way *ret)
 /* Make the packet fit its way and hand it on by out_add(), in one piece or several; or refuse it, with an ICMP answer. */
 void way_fit(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct way *way);
 /* Now: a path MTU whose time is over is forgotten. */
-void way_limits(const struct batch *b, const struct way *way, struct limits *ret);
+static inline void way_limits(const struct batch *b, const struct way *way, struct limits *ret)
+{
+    uint32_t outer = way->sa ? way->tun->esp : way->tun->handle; /* whose path it takes */
+    struct live *live = &b->w->dp->live[outer];
+    if (UNLIKELY(b->now >= READ(live->path_mtu_until)))
+        pmtu_forget(live, b->t->tun[outer]);
+    limits_now(b, way->tun, way->sa ? &way->sa->out : NULL, ret);
+}
 /* Drop it, with an ICMP answer that names `mtu` (0: nothing would fit, no answer) unless there may be none. */
 void way_too_big(struct batch *b, struct pkt *p, const struct ip_view *ip, const struct tun *tun, uint16_t mtu);
 

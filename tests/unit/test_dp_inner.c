@@ -147,12 +147,12 @@ static void adv_41_inner_destination(void **state)
     expect(w, "10.2.0.1", "169.254.1.1", DP_REASON_NONE);
     expect(w, "2001:db8:2::1", "fe80::2", DP_REASON_NONE);
     expect(w, "2001:db8:2::1", "fe80::3", DP_REASON_NONE);
-    static const char *const good[] = {"10.9.0.1",        "1.0.0.0",         "126.255.255.255",
-                                       "128.0.0.0",       "169.253.255.255", "169.255.0.0",
-                                       "223.255.255.255", "198.51.100.3",    "192.0.2.2"};
+    static const char *const good[] = {"10.9.0.1",        "1.0.0.0",       "126.255.255.255", "128.0.0.0",
+                                       "169.253.255.255", "169.255.0.0",   "223.255.255.255", "198.51.100.3",
+                                       "192.0.2.2",       "198.51.100.66", "10.9.0.2",        "198.51.100.13"};
     for (size_t i = 0; i < ARRAY_LEN(good); i++)
         expect(w, "10.2.0.1", good[i], DP_REASON_NONE);
-    static const char *const good6[] = {"2001:db8:5::3", "::2", "fec0::1", "fe7f::1", "fd00::1"};
+    static const char *const good6[] = {"2001:db8:5::3", "::2", "fec0::1", "fe7f::1", "fd00::1", "2001:db8:5::42"};
     for (size_t i = 0; i < ARRAY_LEN(good6); i++)
         expect(w, "2001:db8:2::1", good6[i], DP_REASON_NONE);
 }

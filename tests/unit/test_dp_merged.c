@@ -162,13 +162,41 @@ static void wrong_checksums_stay(void **state)
     free((void *)packet.p);
 }
 
+/* Nor is it where the pseudo-header's sum is 0xffff, of which 0 is another name. */
+static void no_checksum_beside_a_sum_of_nothing(void **state)
+{
+    struct world *w = *state;
+    struct super_spec s = tcp(4, 700);
+    s.proto = IP_PROTO_UDP;
+    struct pkt *p = super_make(w, &s, true);
+    store_be16(p->data + IP4_SRC + 2, 0);
+    struct addr src = wire_ip_src(p->data), dst = wire_ip_dst(p->data);
+    store_be16(p->data + IP4_SRC + 2, (uint16_t)~wire_sum_pseudo(&src, &dst, IP_PROTO_UDP, 708));
+    src = wire_ip_src(p->data);
+    assert_int_equal(wire_sum_pseudo(&src, &dst, IP_PROTO_UDP, 708), 0xffff);
+    struct span packet = super_flat(p);
+    pkt_put(w->pool, p);
+    struct pkt_outer o = world_outer(PEER, 4);
+    static const uint16_t fields[] = {0, 0xffff}; /* none, and an open one */
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+        store_be16((uint8_t *)packet.p + UDP_FIELD, fields[i]);
+        p = world_net(w, PEER, &o, PKT_FROM_GRE, gre_packet(0, 0x0800, 0, 0, packet));
+        assert_int_equal(p->verdict, PKT_TO_TUN);
+        if (fields[i] == 0)
+            assert_span_equal(span_of(p->data, p->len), packet);
+        else
+            assert_int_equal(wire_sum(p->data + IP4_HEADER, p->len - IP4_HEADER, 0xffff), 0xffff);
+    }
+    free((void *)packet.p);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, world_open, world_close)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(small_ones_are_finished),       T(large_ones_become_super_packets),
         T(what_cannot_be_cut_is_dropped), T(lies_in_the_header),
-        T(wrong_checksums_stay),
+        T(wrong_checksums_stay),          T(no_checksum_beside_a_sum_of_nothing),
     };
     return cmocka_run_group_tests_name("dp_merged", tests, NULL, NULL);
 }

@@ -294,6 +294,32 @@ static void forged_source_moves_nothing(void **state)
     assert_int_equal(dp_events(w->w[EDGE], &e, 1), 0);
 }
 
+/* Text that is not whole blocks, which the core never makes, stands for a cipher that fails. */
+static void what_cannot_be_sealed_never_leaves(void **state)
+{
+    struct world *w = *state;
+    world_up(w, CBC256, 4, false, 4);
+    sa_find_in(w->dp[EDGE]->by_in, SPI_EDGE)->out.align = 4;
+    struct pkt *v[PKT_BATCH];
+    world_done(w);
+    for (unsigned i = 0; i < PKT_BATCH; i++)
+        v[i] = world_packet(w, ip_packet(INNER4, IP_PROTO_UDP, 20 + i), PKT_FROM_TUN);
+    world_run_tun(w, EDGE, v, PKT_BATCH);
+    assert_int_equal(w->n_out, PKT_BATCH);
+    unsigned sent = 0;
+    for (unsigned i = 0; i < PKT_BATCH; i++) {
+        uint32_t text = (IP4_HEADER + 20 + i + ESP_TRAILER + 3) / 4 * 4;
+        if (text % 16 != 0) {
+            assert_dropped(w, EDGE, v[i], DP_REASON_ESP_INTEGRITY);
+            continue;
+        }
+        assert_int_equal(v[i]->verdict, PKT_TO_ESP);
+        sent++;
+    }
+    assert_in_range(sent, PKT_BATCH / 8, PKT_BATCH / 2);
+    assert_int_equal(world_drops(w, EDGE, DP_REASON_ESP_INTEGRITY), PKT_BATCH - sent);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_open, world_close)
@@ -311,6 +337,7 @@ int main(void)
         T(index_survives_churn),
         T(new_source_nominates_and_moves_nothing),
         T(forged_source_moves_nothing),
+        T(what_cannot_be_sealed_never_leaves),
     };
     return cmocka_run_group_tests_name("dp_sa", tests, NULL, NULL);
 }
