@@ -167,12 +167,40 @@ static void overlap(void **state)
     assert_true(prefix_equal(&x, &y));
 }
 
+/* Only what is a prefix to the last bit comes out as one. */
+static void ranges_that_are_prefixes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *first, *last, *prefix; /* NULL: none */
+    } row[] = {
+        {"10.0.0.0", "10.0.0.3", "10.0.0.0/30"},
+        {"10.0.0.7", "10.0.0.7", "10.0.0.7/32"},
+        {"0.0.0.0", "255.255.255.255", "0.0.0.0/0"},
+        {"10.0.0.0", "10.0.0.2", NULL},
+        {"10.0.0.1", "10.0.0.3", NULL},
+        {"10.0.0.0", "10.0.1.254", NULL},
+        {"10.0.0.1", "10.0.0.0", NULL},
+        {"2001:db8::", "2001:db8:0:1:ffff:ffff:ffff:ffff", "2001:db8::/63"},
+        {"2001:db8::", "2001:db8:0:1:ffff:ffff:ffff:fffe", NULL},
+        {"0.0.0.0", "::", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+        struct addr first = a(row[i].first), last = a(row[i].last);
+        struct prefix got = {.len = 99};
+        assert_int_equal(prefix_of_range(&first, &last, &got), row[i].prefix ? RC_OK : RC_RANGE);
+        struct prefix expected = row[i].prefix ? p(row[i].prefix) : got;
+        assert_true(prefix_equal(&got, &expected));
+        assert_true(row[i].prefix || got.len == 99);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(addresses_parse), TEST(bad_addresses_are_refused), TEST(addresses_print), TEST(addresses_order),
         TEST(local_scope),     TEST(prefixes_parse_and_print),  TEST(containment),     TEST(bad_prefixes_are_refused),
-        TEST(overlap),
+        TEST(overlap),         TEST(ranges_that_are_prefixes),
     };
     return cmocka_run_group_tests_name("base_addr", tests, NULL, NULL);
 }

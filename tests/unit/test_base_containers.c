@@ -1,6 +1,9 @@
 /* List, hash map and deadline heap, the latter two against a plain model; slabs and large pages. */
 #include "lib/unit.h"
 
+#include <stdio.h>
+#include <unistd.h>
+
 struct item {
     struct list link;
     struct map_node node;
@@ -149,7 +152,9 @@ static void heap_gives_what_is_due_in_order(void **state)
     assert_int_equal(t[1].index, 0);
     OK(heap_set(&h, &t[0], 15)); /* moved forward */
     assert_ptr_equal(heap_due(&h, 100), &t[0]);
+    assert_true(t[0].at == NEVER);
     OK(heap_set(&h, &t[2], NEVER)); /* disarmed */
+    assert_true(t[2].at == NEVER);
     assert_null(heap_due(&h, 100));
     heap_free(&h);
 }
@@ -204,9 +209,68 @@ static void pages_are_zeroed_and_can_be_written(void **state)
         memset(p, 0xff, sizes[i]);
         pages_put(p, sizes[i]);
     }
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) { /* where others have been, too */
+        uint8_t *p = pages_get(sizes[i]);
+        assert_non_null(p);
+        for (size_t k = 0; k < sizes[i]; k++)
+            assert_int_equal(p[k], 0);
+        pages_put(p, sizes[i]);
+    }
     pages_put(NULL, 1);
     pages_put(NULL, PAGE_HUGE);
     assert_null(pages_get(SIZE_MAX));
+}
+
+static size_t address_space(void) /* in use, octets */
+{
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%lu", &pages), 1);
+    assert_int_equal(fclose(f), 0);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void pages_leave_nothing_behind(void **state)
+{
+    (void)state;
+    enum { TIMES = 64 };
+    size_t before = address_space();
+    for (int i = 0; i < TIMES; i++) {
+        void *plain = pages_get(PAGE_HUGE + 1), *guarded = pages_guarded_get();
+        assert_non_null(plain);
+        assert_non_null(guarded);
+        pages_put(plain, PAGE_HUGE + 1);
+        pages_guarded_put(guarded);
+    }
+    assert_true(address_space() < before + TIMES / 4 * PAGE_HUGE);
+}
+
+/* The octets before and behind can be neither read nor written. */
+static void guarded_pages_have_guards(void **state)
+{
+    (void)state;
+    uint8_t *p = pages_guarded_get();
+    assert_non_null(p);
+    assert_int_equal((uintptr_t)p % PAGE_HUGE, 0);
+    p[0] = p[PAGE_HUGE - 1] = 1;
+    bool inside = false, before = false, behind = false;
+    char line[512];
+    FILE *f = fopen("/proc/self/maps", "re");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f)) {
+        unsigned long long start, end;
+        char rights[5];
+        if (sscanf(line, "%llx-%llx %4s", &start, &end, rights) != 3)
+            continue;
+        unsigned long long at = (uintptr_t)p;
+        inside |= start == at && end == at + PAGE_HUGE && strcmp(rights, "rw-p") == 0;
+        before |= end == at && strcmp(rights, "---p") == 0;
+        behind |= start == at + PAGE_HUGE && strcmp(rights, "---p") == 0;
+    }
+    assert_int_equal(fclose(f), 0);
+    assert_true(inside && before && behind);
+    pages_guarded_put(p);
 }
 
 /* Objects come and go at random; what is written into one stays until it goes. */
@@ -242,6 +306,42 @@ static void slab_against_a_model(void **state)
     slab_clear(&s);
 }
 
+static void slab_of_large_objects(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {100000, PAGE_HUGE + 1}; /* larger than the first piece, than any */
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        struct slab s;
+        uint8_t *o[3];
+        slab_init(&s, sizes[i]);
+        for (size_t k = 0; k < ARRAY_LEN(o); k++) {
+            assert_non_null(o[k] = slab_get(&s));
+            memset(o[k], 0xff, sizes[i]);
+        }
+        for (size_t k = 0; k < ARRAY_LEN(o); k++)
+            slab_put(&s, o[k]);
+        slab_clear(&s);
+    }
+}
+
+/* A piece is as large as all before it, but not beyond one large page. */
+static void slab_pieces_have_a_limit(void **state)
+{
+    (void)state;
+    enum { N = 4000, SIZE = 4096 };
+    static void *o[N];
+    struct slab s;
+    slab_init(&s, SIZE);
+    for (size_t i = 0; i < N; i++) {
+        size_t before = s.total;
+        assert_non_null(o[i] = slab_get(&s));
+        assert_true(s.total - before <= PAGE_HUGE / SIZE);
+    }
+    for (size_t i = 0; i < N; i++)
+        slab_put(&s, o[i]);
+    slab_clear(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,7 +354,11 @@ int main(void)
         TEST(heap_gives_what_is_due_in_order),
         TEST(heap_against_a_model),
         TEST(pages_are_zeroed_and_can_be_written),
+        TEST(pages_leave_nothing_behind),
+        TEST(guarded_pages_have_guards),
         TEST(slab_against_a_model),
+        TEST(slab_of_large_objects),
+        TEST(slab_pieces_have_a_limit),
     };
     return cmocka_run_group_tests_name("base_containers", tests, NULL, NULL);
 }

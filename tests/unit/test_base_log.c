@@ -100,6 +100,9 @@ static void log_limits_each_name_by_itself(void **state)
     log_event(&log, NS_PER_S, LOG_LEVEL_INFO, "a.b", NULL, 0);
     assert_int_equal(s.n, 4);
     assert_int_equal(s.suppressed, 8);
+    log_event(&log, 2 * NS_PER_S, LOG_LEVEL_INFO, "a.b", NULL, 0);
+    assert_int_equal(s.n, 5);
+    assert_int_equal(s.suppressed, 0); /* told already */
 }
 
 static void log_survives_more_names_than_classes(void **state)
@@ -113,6 +116,10 @@ static void log_survives_more_names_than_classes(void **state)
         log_event(&log, 0, LOG_LEVEL_INFO, names[i], NULL, 0);
     }
     assert_int_equal(s.n, LOG_CLASSES); /* the rest shares the last one's token */
+    log_event(&log, NS_PER_S, LOG_LEVEL_INFO, names[0], NULL, 0);
+    assert_int_equal(s.suppressed, 0); /* the first is by itself */
+    log_event(&log, NS_PER_S, LOG_LEVEL_INFO, names[LOG_CLASSES + 3], NULL, 0);
+    assert_int_equal(s.suppressed, 8);
 }
 
 int main(void)

@@ -139,6 +139,21 @@ static void waiting_worker_is_in_nobodys_way(void **state)
     end(&p);
 }
 
+/* What liburcu's thread still has when the workers are gone comes back before the end returns. */
+static void the_end_waits_for_what_is_on_its_way(void **state)
+{
+    struct world *w = *state;
+    struct party p;
+    begin(&p, w);
+    step(&p);
+    step(&p);
+    step(&p);
+    remove_tunnel(w);
+    grace_take(p.g);
+    assert_int_equal(grace_taken(p.g), p.before + 1);
+    end(&p);
+}
+
 static void without_workers_it_goes_at_once(void **state)
 {
     struct world *w = *state;
@@ -163,6 +178,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(nothing_goes_under_a_batch, world_open_two, world_close),
         cmocka_unit_test_setup_teardown(waiting_worker_is_in_nobodys_way, world_open_two, world_close),
+        cmocka_unit_test_setup_teardown(the_end_waits_for_what_is_on_its_way, world_open_two, world_close),
         cmocka_unit_test_setup_teardown(without_workers_it_goes_at_once, world_open_two, world_close),
     };
     return cmocka_run_group_tests_name("daemon_grace", tests, NULL, NULL);

@@ -101,6 +101,10 @@ static void sleeper_is_woken_once_and_not_with_work_at_hand(void **state)
     assert_int_equal(woken[1], 1); /* it is on its way */
     assert_false(handoff_sleep(h, 1));
     handoff_done(h, 0, 1, 1);
+    assert_true(handoff_put(h, 0, 1, numbered(pool, 3)));
+    handoff_publish(h, 0);
+    assert_int_equal(woken[1], 1); /* it never slept */
+    handoff_done(h, 0, 1, 1);
     assert_false(handoff_sleep(h, 1));
     handoff_done(h, 2, 1, 1);
     assert_true(handoff_sleep(h, 1));

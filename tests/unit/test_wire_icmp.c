@@ -145,8 +145,10 @@ static void errors_about_ipv4(void **state)
         assert_false(may_answer4("10.0.0.1", "10.0.0.2", 1, 0, error[i]));
     for (size_t i = 0; i < sizeof query; i++)
         assert_true(may_answer4("10.0.0.1", "10.0.0.2", 1, 0, query[i]));
-    struct octets o; /* ICMP without an octet: it may be an error */
+    struct octets o; /* ICMP without an octet: it may be an error. What lies behind is none of it. */
     octets_hex(&o, "45000014 0001 0000 40010000 0a000001 0a000002");
+    assert_false(may_answer(span_of(o.b, o.n)));
+    octets_hex(&o, "45000014 0001 0000 40010000 0a000001 0a000002 | 08");
     assert_false(may_answer(span_of(o.b, o.n)));
 }
 
@@ -173,6 +175,7 @@ static void errors_about_ipv6(void **state)
     /* RFC 4443 3.2: it MUST be sent; of a packet's parts none is excepted, unlike in IPv4 */
     assert_true(may_answer6("2001:db8::1", "2001:db8::2", 44, "1100 0009 00000001 0000000000000000"));
     assert_true(may_answer6("2001:db8::1", "2001:db8::2", 44, "1100 0001 00000001 0035003500080000"));
+    assert_true(may_answer6("2001:db8::1", "2001:db8::2", 44, "3a00 0009 00000001 0100000000000000")); /* no type */
     assert_true(may_answer6("2001:db8::1", "2001:db8::2", 60, "06ff0000"));
     /* (e.1) errors, also behind an extension header; (e.2) redirects; (e.6) a source that is not one node */
     assert_false(may_answer6("2001:db8::1", "2001:db8::2", 58, "01000000"));

@@ -292,6 +292,9 @@ static void ip6_chain_ends_early(void **state)
             assert_true(v.later);
             assert_true(v.payload <= v.len);
         }
+    OK(parse_exact(ip6(44, hex("0600 0009 0000")), &v)); /* not even the fragment header */
+    assert_int_equal(v.proto, 44);
+    assert_int_equal(v.payload, 40);
     struct octets o = {{0}, 0}; /* a hundred hop-by-hop headers end somewhere */
     for (size_t i = 0; i < 100; i++)
         memcpy(o.b + 8 * i, hex("0000 010400000000").p, 8);
@@ -323,6 +326,10 @@ static void ip_headers_written(void **state)
     assert_span_equal(span_of(out + 12, 8), hex("c0000201 c6336402"));
     assert_int_equal(wr_len(&w), 20);
     assert_int_equal(inet_checksum(out, 20), 0);
+    f.df = false;
+    w = wr_of(out, sizeof out);
+    wire_ip_write(&w, &f);
+    assert_span_equal(span_of(out + 6, 2), hex("0000"));
     OK(addr_parse("2001:db8::1", &f.src));
     OK(addr_parse("2001:db8::2", &f.dst));
     w = wr_of(out, sizeof out);
@@ -438,6 +445,7 @@ static void fragments_come_together(void **state)
         /* record route (7, not copied), router alert (0x94, copied), padding */
         check_fragments(whole("0707 04 00000000 01 | 94040000", 0, payload), 100, hex("94040000"));
         check_fragments(whole("01 83 07 04 0a000001", 0, payload), 68, hex("8307040a00000100"));
+        check_fragments(whole("8205 000000 000000", 0, payload), 68, hex("8205000000000000")); /* padded to a word */
         check_fragments(whole("4408 05 00 00000000 00 94 04 00", 0, payload), 200,
                         hex("")); /* behind the end of list */
     }
@@ -453,6 +461,13 @@ static void fragments_refused(void **state)
     p = whole("", 0, 1480);
     OK(wire_ip_parse(p.p, p.n, &v));
     assert_int_equal(wire_ip4_fragments(p.p, &v, 27), 0); /* no eight octets fit */
+    p = whole("0707 04 00000000 01", 0,
+              400); /* they fit into the later ones, which have no options, but not into the first */
+    OK(wire_ip_parse(p.p, p.n, &v));
+    assert_int_equal(wire_ip4_fragments(p.p, &v, 35), 0);
+    assert_true(wire_ip4_fragments(p.p, &v, 36) > 1);
+    p = whole("", 0, 1480);
+    OK(wire_ip_parse(p.p, p.n, &v));
     uint8_t out[28];
     struct wr w = wr_of(out, sizeof out);
     wire_ip4_fragment(&w, p.p, &v, 27, 1);
@@ -478,6 +493,10 @@ static void fragments_do_not_wrap(void **state)
     p = whole("", (65535 - 20 - 1480) / 8 + 1, 1480); /* header and data: 65536 and some */
     OK(wire_ip_parse(p.p, p.n, &v));
     assert_int_equal(wire_ip4_fragments(p.p, &v, 1400), 0);
+    p = whole("", (65536 - 20 - 1484) / 8, 1484); /* 65536 */
+    OK(wire_ip_parse(p.p, p.n, &v));
+    assert_int_equal(wire_ip4_fragments(p.p, &v, 1400), 0);
+    check_fragments(whole("", (65536 - 20 - 1484) / 8, 1483), 1400, hex("")); /* 65535 */
     check_fragments(whole("", (65535 - 20 - 1480) / 8, 1480), 1400, hex(""));
 }
 
