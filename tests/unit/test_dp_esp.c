@@ -208,6 +208,8 @@ static void adv_39_what_an_authentic_peer_may_not_send(void **state)
     assert_dropped(w, EDGE, p, DP_REASON_ESP_PADDING);
     p = give_text(w, seq++, text_of(in, "01 02 03 02 04")); /* the text does not end on four octets */
     assert_dropped(w, EDGE, p, DP_REASON_ESP_PADDING);
+    p = give_text(w, seq++, text_of(in, "00 04")); /* but on two */
+    assert_dropped(w, EDGE, p, DP_REASON_ESP_PADDING);
     p = give_text(w, seq++, text_of(in, "01 02 02 3b")); /* RFC 4303 2.6 */
     assert_dropped(w, EDGE, p, DP_REASON_ESP_DUMMY);
     static const char *const other[] = {"01 02 02 00", "01 02 02 06", "01 02 02 11", "01 02 02 2f", "01 02 02 32"};
@@ -259,6 +261,62 @@ static void adv_39_short_and_foreign(void **state)
     assert_dropped(w, EDGE, p, DP_REASON_OUTER_DESTINATION);
     p = world_net(w, EDGE, &o, PKT_FROM_TUN, span_of(pkt, 64)); /* the wrong door */
     assert_dropped(w, EDGE, p, DP_REASON_SHORT);
+}
+
+/* What is kept of the packet before serves only packets like it: two SAs in turn, and an address that is not ours behind one that is. */
+static void batch_of_strangers(void **state)
+{
+    struct world *w = *state;
+    struct child_sa other[2];
+    struct span data[2];
+    world_up(w, GCM256, 4, false, 4);
+    for (int side = 0; side < 2; side++) {
+        other[side] = world_child(side, world_algs[1]);
+        other[side].spi_in = side == EDGE ? 0x33333333 : 0x44444444;
+        other[side].spi_out = side == EDGE ? 0x44444444 : 0x33333333;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (i == 1)
+            for (int side = 0; side < 2; side++)
+                OK(dp_child_up(w->dp[side], w->now, &other[side]));
+        struct pkt *p = world_tun(w, PEER, ip_packet("10.1.0.1", "10.9.0.1", IP_PROTO_UDP, 60));
+        data[i] = exact_copy(span_of(p->data, p->len));
+        assert_int_equal(load_be32(p->data), i == 0 ? SPI_EDGE : 0x33333333);
+    }
+    world_done(w);
+    struct pkt *v[4];
+    for (int i = 0; i < 4; i++) {
+        v[i] = world_packet(w, data[i & 1], PKT_FROM_ESP);
+        v[i]->outer = world_outer(EDGE, 4);
+    }
+    v[2]->outer.dst = v[3]->outer.dst = ip("198.51.100.77");
+    world_run_net(w, EDGE, v, 4);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(w->out[i]->verdict, PKT_TO_TUN);
+        assert_dropped(w, EDGE, w->out[2 + i], DP_REASON_OUTER_DESTINATION);
+        exact_free(data[i]);
+    }
+    struct dp_sa_info info;
+    assert_true(dp_sa_info(w->dp[EDGE], 0x33333333, &info));
+    assert_int_equal(info.packets_in, 1);
+}
+
+/* An SA may be there before the tables with its tunnel are. */
+static void tunnel_not_yet_published(void **state)
+{
+    struct world *w = *state;
+    struct tunnel_policy t = world_ipsec(EDGE);
+    t.tunnel = 60;
+    t.interface4 = t.interface6 = (struct prefix){0};
+    OK(dp_tunnel_set(w->dp[EDGE], &t));
+    struct child_sa c = world_child(EDGE, GCM256);
+    c.tunnel = 60;
+    OK(dp_child_up(w->dp[EDGE], w->now, &c));
+    struct span in = ip_packet("10.1.0.1", "10.9.0.1", IP_PROTO_UDP, 20);
+    struct pkt *p = give_text(w, 1, text_of(in, "01 02 02 04"));
+    assert_dropped(w, EDGE, p, DP_REASON_ESP_UNKNOWN_SPI);
+    OK(dp_publish(w->dp[EDGE]));
+    assert_int_equal(give_text(w, 1, text_of(in, "01 02 02 04"))->verdict, PKT_TO_TUN);
 }
 
 static void adv_39_huge_reassembled_packet(void **state)
@@ -393,6 +451,8 @@ int main(void)
         T(adv_39_what_an_authentic_peer_may_not_send),
         T(traffic_flow_padding_is_cut),
         T(adv_39_short_and_foreign),
+        T(batch_of_strangers),
+        T(tunnel_not_yet_published),
         T(adv_39_huge_reassembled_packet),
         T(adv_39_selectors_hold_both_ways),
         T(selectors_of_protocol_and_port),

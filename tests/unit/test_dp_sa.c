@@ -281,6 +281,93 @@ static void new_source_nominates_and_moves_nothing(void **state)
     assert_int_equal(send_one(w)->verdict, PKT_TO_ESP);
 }
 
+/* A packet of the peer's, to be given to the edge by world_run_net(). */
+static struct pkt *from_peer(struct world *w, const char *src, enum pkt_from door, uint16_t sport)
+{
+    struct pkt *p = world_tun(w, PEER, ip_packet("10.1.0.1", "10.9.0.1", IP_PROTO_UDP, 20));
+    struct span data = exact_copy(span_of(p->data, p->len));
+    world_done(w);
+    p = world_packet(w, data, door);
+    p->outer = world_outer(EDGE, 4);
+    p->outer.src = ip(src);
+    p->outer.sport = sport;
+    p->outer.dport = 4500;
+    exact_free(data);
+    return p;
+}
+
+static size_t events_of_one(struct world *w, const char *src, enum pkt_from door, struct dp_event e[4])
+{
+    struct pkt *p = from_peer(w, src, door, 7777);
+    assert_int_equal(world_run_net(w, EDGE, &p, 1)->verdict, PKT_TO_TUN);
+    return dp_events(w->w[EDGE], e, 4);
+}
+
+/* A place is nominated once a second, and at once after a move that took it for the old one. */
+static void nominated_again(void **state)
+{
+    struct world *w = *state;
+    struct dp_event e[4];
+    world_up(w, GCM256, 4, true, 4);
+    assert_int_equal(events_of_one(w, "203.0.113.9", PKT_FROM_NATT, e), 2);
+    assert_int_equal(e[1].path.remote.port, 7777);
+    assert_int_equal(e[1].path.local.port, 4500);
+    w->now += MOVED_REPEAT - 1;
+    assert_int_equal(events_of_one(w, "203.0.113.9", PKT_FROM_NATT, e), 0);
+    w->now += 1;
+    assert_int_equal(events_of_one(w, "203.0.113.9", PKT_FROM_NATT, e), 1);
+
+    struct path to = e[0].path;
+    to.remote.addr = ip("203.0.113.10");
+    OK(dp_child_moved(w->dp[EDGE], SPI_EDGE, &to, true));
+    assert_int_equal(events_of_one(w, "203.0.113.10", PKT_FROM_NATT, e), 0);
+    assert_int_equal(events_of_one(w, "203.0.113.9", PKT_FROM_NATT, e), 1);
+    assert_int_equal(e[0].type, DP_EVENT_PEER_MOVED);
+}
+
+/* Raw ESP has no port: the same address by the other door is the same place. */
+static void raw_esp_has_no_port(void **state)
+{
+    struct world *w = *state;
+    struct dp_event e[4];
+    world_up(w, GCM256, 4, false, 4);
+    assert_int_equal(events_of_one(w, "192.0.2.2", PKT_FROM_ESP, e), 1);
+    assert_int_equal(e[0].type, DP_EVENT_SA_SEEN);
+    assert_int_equal(events_of_one(w, "192.0.2.2", PKT_FROM_NATT, e), 0);
+}
+
+/* Neither does a replay, though its check value is right: nor one that stands in the same batch as the packet it repeats. */
+static void replay_nominates_nothing(void **state)
+{
+    struct world *w = *state;
+    struct dp_event e[4];
+    world_up(w, GCM256, 4, false, 4);
+    struct pkt *v[2] = {from_peer(w, "192.0.2.2", PKT_FROM_ESP, 0)};
+    v[1] = world_packet(w, span_of(v[0]->data, v[0]->len), PKT_FROM_ESP);
+    v[1]->outer = v[0]->outer;
+    v[1]->outer.src = ip("203.0.113.9");
+    world_run_net(w, EDGE, v, 2);
+    assert_int_equal(w->out[0]->verdict, PKT_TO_TUN);
+    assert_dropped(w, EDGE, w->out[1], DP_REASON_ESP_REPLAY);
+    assert_int_equal(dp_events(w->w[EDGE], e, 4), 1);
+    assert_int_equal(e[0].type, DP_EVENT_SA_SEEN);
+}
+
+/* The ring is full when the SA is first seen: a later packet tells, and only then is nothing left to be told. */
+static void seen_waits_for_room(void **state)
+{
+    struct world *w = *state;
+    struct dp_event e[4];
+    world_up(w, GCM256, 4, false, 4);
+    w->w[EDGE]->event_in = EVENTS;
+    struct pkt *p = from_peer(w, "192.0.2.2", PKT_FROM_ESP, 0);
+    assert_int_equal(world_run_net(w, EDGE, &p, 1)->verdict, PKT_TO_TUN);
+    w->w[EDGE]->event_in = 0;
+    assert_int_equal(events_of_one(w, "192.0.2.2", PKT_FROM_ESP, e), 1);
+    assert_int_equal(e[0].type, DP_EVENT_SA_SEEN);
+    assert_int_equal(events_of_one(w, "192.0.2.2", PKT_FROM_ESP, e), 0);
+}
+
 static void forged_source_moves_nothing(void **state)
 {
     struct world *w = *state;
@@ -336,6 +423,10 @@ int main(void)
         T(child_up_refuses),
         T(index_survives_churn),
         T(new_source_nominates_and_moves_nothing),
+        T(nominated_again),
+        T(raw_esp_has_no_port),
+        T(replay_nominates_nothing),
+        T(seen_waits_for_room),
         T(forged_source_moves_nothing),
         T(what_cannot_be_sealed_never_leaves),
     };
