@@ -1,6 +1,9 @@
 /* Around the packet path: the pool, making and freeing cores and workers, events that find no room, checksums that the kernel left open, and
  * doors a packet may not come in by. */
 #include "dp/worker.h"
+
+#include <stdio.h>
+
 #include "lib/inet.h"
 #include "lib/ways.h"
 
@@ -246,7 +249,7 @@ static void open_checksum_outside_the_packet(void **state)
     struct world *w = *state;
     static const struct {
         uint16_t start, offset;
-    } row[] = {{20, 19}, {20, 20}, {39, 0}, {40, 0}, {65535, 0}, {20, 65534}, {65535, 65535}};
+    } row[] = {{20, 19}, {20, 20}, {20, 17}, {39, 0}, {40, 0}, {65535, 0}, {20, 65534}, {65535, 65535}};
     for (size_t i = 0; i < ARRAY_LEN(row); i++) {
         world_done(w);
         struct pkt *p = world_packet(w, ip_packet("10.9.0.1", "10.2.0.1", IP_PROTO_UDP, 20), PKT_FROM_TUN);
@@ -311,6 +314,10 @@ static void path_too_small_for_anything(void **state)
     struct pkt *p = world_tun(w, EDGE, ip_packet("10.9.0.1", "10.2.0.1", IP_PROTO_UDP, 8));
     assert_int_equal(w->n_out, 1);
     assert_dropped(w, EDGE, p, DP_REASON_TOO_BIG);
+    struct dp_tunnel_info info;
+    assert_true(dp_tunnel_info(w->dp[EDGE], GRE_TUNNEL, &info));
+    assert_int_equal(info.mss4, 1);
+    assert_int_equal(info.mss6, 1);
     t.path_mtu = 24 + 27; /* 27 octets: a header and not eight of data */
     world_set(w, EDGE, &t);
     p = world_tun(w, EDGE, ip_packet("10.9.0.1", "10.2.0.1", IP_PROTO_UDP, 8));
@@ -333,6 +340,26 @@ static void all_ways_lost(void **state)
     assert_int_equal(a.counters.drops[DP_REASON_NO_SA] + b.counters.drops[DP_REASON_NO_SA], 1);
 }
 
+/* One way of two is lost: it takes nothing from the other, whichever of them comes first or draws the lower number. */
+static void one_way_lost(void **state)
+{
+    struct world *w = *state;
+    add_tunnels(w, 1);
+    static const uint32_t good[] = {GRE_TUNNEL, FIRST}; /* before and behind the one without an SA */
+    for (uint32_t k = 0; k < 2; k++) {
+        char prefix[20], dst[20];
+        snprintf(prefix, sizeof prefix, "10.%u.0.0/16", 40 + k);
+        world_route(w, EDGE, prefix, IPSEC_TUNNEL, 100, 1);
+        world_route(w, EDGE, prefix, good[k], 100, 1);
+        for (unsigned i = 0; i < 100; i++) {
+            snprintf(dst, sizeof dst, "10.%u.0.%u", 40 + k, i + 1);
+            struct pkt *p = world_tun(w, EDGE, ip_packet("10.9.0.1", dst, IP_PROTO_UDP, 8));
+            assert_int_equal(p->verdict, PKT_TO_GRE);
+        }
+    }
+    assert_int_equal(world_drops(w, EDGE, DP_REASON_NO_SA), 0);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_open, world_close)
@@ -351,6 +378,7 @@ int main(void)
         T(esp_without_room),
         T(path_too_small_for_anything),
         T(all_ways_lost),
+        T(one_way_lost),
     };
     return cmocka_run_group_tests_name("dp_core", tests, NULL, NULL);
 }

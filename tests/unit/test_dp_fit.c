@@ -240,6 +240,26 @@ static void fragments_arrive(void **state)
     assert_int_equal(world_drops(w, EDGE, DP_REASON_FRAGMENT), 0);
 }
 
+/* Pieces longer than an ordinary buffer get a large one. */
+static void large_fragments_arrive(void **state)
+{
+    struct world *w = *state;
+    for (int side = 0; side < 2; side++) {
+        struct tunnel_policy t = world_gre(side);
+        t.path_mtu = 5000;
+        world_set(w, side, &t);
+    }
+    struct span in = exact_copy(to_customer(true, 4, 14000, false));
+    world_tun(w, EDGE, in);
+    assert_int_equal(w->n_out, 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(pkt_headroom(w->out[i]) + w->out[i]->len + PKT_TAILROOM <= w->out[i]->cap);
+        assert_int_equal(w->out[i]->account, ACCOUNT);
+    }
+    assert_arrives(w, in);
+    exact_free(in);
+}
+
 /* Fragments go by the same SA, each under a sequence number of its own. */
 static void fragments_have_their_own_numbers(void **state)
 {
@@ -381,6 +401,7 @@ int main(void)
         T(not_answered),
         T(answers_are_limited),
         T(fragments_arrive),
+        T(large_fragments_arrive),
         T(fragments_have_their_own_numbers),
         T(a_batch_of_many_fragments),
         T(too_many_fragments),

@@ -190,13 +190,109 @@ static void no_checksum_beside_a_sum_of_nothing(void **state)
     free((void *)packet.p);
 }
 
+/* A word of the payload that makes the octets behind the IP header sum up to `sum`. */
+static void settle_sum(uint8_t *p, size_t n, uint16_t sum)
+{
+    store_be16(p + IP4_HEADER + 40, 0);
+    uint16_t rest = wire_sum(p + IP4_HEADER, n - IP4_HEADER, (uint16_t)~sum);
+    store_be16(p + IP4_HEADER + 40, (uint16_t)~rest);
+}
+
+/* One right checksum of 65536 is the pseudo-header's sum; this packet is too large for an open one to pass. */
+static void right_by_chance(void **state)
+{
+    struct world *w = *state;
+    struct super_spec s = tcp(4, 1300);
+    struct pkt *p = super_make(w, &s, true);
+    struct addr src = wire_ip_src(p->data), dst = wire_ip_dst(p->data);
+    uint16_t pseudo = wire_sum_pseudo(&src, &dst, IP_PROTO_TCP, p->len - IP4_HEADER);
+    store_be16(p->data + TCP_FIELD, pseudo);
+    settle_sum(p->data, p->len, (uint16_t)~pseudo);
+    struct span packet = super_flat(p);
+    pkt_put(w->pool, p);
+    assert_int_equal(inet_checksum_pseudo(packet, IP4_HEADER, IP_PROTO_TCP), 0);
+    struct pkt_outer o = world_outer(PEER, 4);
+    p = world_net(w, PEER, &o, PKT_FROM_GRE, gre_packet(0, 0x0800, 0, 0, packet));
+    assert_int_equal(p->verdict, PKT_TO_TUN);
+    assert_int_equal(p->offload.gso, PKT_GSO_NONE);
+    assert_span_equal(span_of(p->data, p->len), packet);
+    free((void *)packet.p);
+}
+
+/* RFC 768: a sum of zero is sent as ffff. */
+static void finished_udp_is_never_zero(void **state)
+{
+    struct world *w = *state;
+    struct super_spec s = tcp(4, 700);
+    s.proto = IP_PROTO_UDP;
+    struct pkt *p = super_make(w, &s, false);
+    settle_sum(p->data, p->len, 0xffff);
+    struct span packet = super_flat(p);
+    pkt_put(w->pool, p);
+    struct pkt_outer o = world_outer(PEER, 4);
+    p = world_net(w, PEER, &o, PKT_FROM_GRE, gre_packet(0, 0x0800, 0, 0, packet));
+    assert_int_equal(p->verdict, PKT_TO_TUN);
+    assert_int_equal(be16(p->data + UDP_FIELD), 0xffff);
+    free((void *)packet.p);
+}
+
+/* A datagram is one if it fits the tunnel, or is no longer than any path takes; one octet more, and it may be several. */
+static void datagrams_at_the_limit(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        uint16_t mtu, longest;
+    } row[] = {{1476, 1476}, {1000, 1280}};
+    for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+        struct tunnel_policy t = world_gre(PEER);
+        t.mtu = row[i].mtu;
+        world_set(w, PEER, &t);
+        struct super_spec s = tcp(4, row[i].longest - 28u);
+        s.proto = IP_PROTO_UDP;
+        struct pkt *p = arrive(w, &s, false, 0);
+        assert_int_equal(p->verdict, PKT_TO_TUN);
+        assert_int_equal(inet_checksum_pseudo(span_of(p->data, p->len), IP4_HEADER, IP_PROTO_UDP), 0);
+        s.payload++;
+        p = arrive(w, &s, false, 0);
+        assert_dropped(w, PEER, p, DP_REASON_OFFLOAD);
+    }
+}
+
+/* Headers longer than any segment may be leave no room to cut. */
+static void headers_without_end(void **state)
+{
+    struct world *w = *state;
+    enum { OPTIONS = 1272, L4 = IP6_HEADER + OPTIONS, PAYLOAD = 400 };
+    uint8_t p[L4 + TCP_HEADER + PAYLOAD] = {0x60, 0, 0, 0, 0, 0, 60, 64};
+    struct addr src = ip("2001:db8:77::1"), dst = ip("2001:db8:2::1");
+    dp_coalesce(w->dp[PEER], DP_COALESCE_TCP);
+    store_be16(p + 4, sizeof p - IP6_HEADER);
+    memcpy(p + IP6_SRC, src.b, 16);
+    memcpy(p + IP6_DST, dst.b, 16);
+    p[IP6_HEADER] = IP_PROTO_TCP;
+    p[IP6_HEADER + 1] = OPTIONS / 8 - 1;
+    p[L4 + 12] = 5 << 4;
+    p[L4 + 13] = ACK;
+    store_be16(p + L4 + 16, wire_sum_pseudo(&src, &dst, IP_PROTO_TCP, TCP_HEADER + PAYLOAD));
+    struct pkt_outer o = world_outer(PEER, 4);
+    struct pkt *got = world_net(w, PEER, &o, PKT_FROM_GRE, gre_packet(0, 0x86dd, 0, 0, span_of(p, sizeof p)));
+    assert_dropped(w, PEER, got, DP_REASON_OFFLOAD);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, world_open, world_close)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(small_ones_are_finished),       T(large_ones_become_super_packets),
-        T(what_cannot_be_cut_is_dropped), T(lies_in_the_header),
-        T(wrong_checksums_stay),          T(no_checksum_beside_a_sum_of_nothing),
+        T(small_ones_are_finished),
+        T(large_ones_become_super_packets),
+        T(what_cannot_be_cut_is_dropped),
+        T(lies_in_the_header),
+        T(wrong_checksums_stay),
+        T(no_checksum_beside_a_sum_of_nothing),
+        T(right_by_chance),
+        T(finished_udp_is_never_zero),
+        T(datagrams_at_the_limit),
+        T(headers_without_end),
     };
     return cmocka_run_group_tests_name("dp_merged", tests, NULL, NULL);
 }

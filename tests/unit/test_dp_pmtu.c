@@ -61,6 +61,33 @@ static bool give_gre(struct world *w, const char *gre_hex, uint32_t mtu)
 
 #define GRE_PLAIN "00000800 45000578"
 
+/* Of a GRE tunnel inside ESP no such packet was ever seen outside. */
+static void gre_inside_esp_is_never_quoted(void **state)
+{
+    struct world *w = *state;
+    struct tunnel_policy t = world_gre(EDGE);
+    t.protect = IPSEC_TUNNEL;
+    world_set(w, EDGE, &t);
+    assert_false(give_gre(w, GRE_PLAIN, 1300));
+}
+
+/* An SA may be there before the tables with its tunnel are. */
+static void esp_of_a_tunnel_not_yet_published(void **state)
+{
+    struct world *w = *state;
+    struct tunnel_policy t = world_ipsec(EDGE);
+    t.tunnel = 60;
+    t.interface4 = t.interface6 = (struct prefix){0};
+    OK(dp_tunnel_set(w->dp[EDGE], &t));
+    struct child_sa c = world_child(EDGE, GCM256);
+    c.tunnel = 60;
+    OK(dp_child_up(w->dp[EDGE], w->now, &c));
+    struct span quoted = hex("22222222 00000001");
+    assert_false(give(w, 4, icmp_of(EDGE4, PEER4, IP_PROTO_ESP, quoted, 1400)));
+    OK(dp_publish(w->dp[EDGE]));
+    assert_true(give(w, 4, icmp_of(EDGE4, PEER4, IP_PROTO_ESP, quoted, 1400)));
+}
+
 /* ---- GRE -------------------------------------------------------------------------------------------------------- */
 
 static void gre_path_is_lowered(void **state)
@@ -411,6 +438,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_open, world_close)
     const struct CMUnitTest tests[] = {
+        T(gre_inside_esp_is_never_quoted),
+        T(esp_of_a_tunnel_not_yet_published),
         T(gre_path_is_lowered),
         T(never_raised),
         T(never_below_the_floor),

@@ -281,6 +281,54 @@ static void naked_gre_neither_comes_in_nor_goes_out(void **state)
     dropped(w, world_tun(w, EDGE, ip_packet(DOWN4, IP_PROTO_UDP, 8)), DP_REASON_NO_SA);
 }
 
+/* Its carrier is another account's, or not there, or lets nothing through: it goes nowhere. */
+static void carrier_that_cannot(void **state)
+{
+    struct world *w = *state;
+    struct tunnel_policy t = world_ipsec(EDGE), g = world_gre(EDGE);
+    protect(w, 0);
+    up(w, TUNNEL, GCM256, false);
+    struct span in = ip_packet(DOWN4, IP_PROTO_UDP, 8);
+    assert_int_equal(world_tun(w, EDGE, in)->verdict, PKT_TO_ESP);
+    t.mtu = 20;
+    world_set(w, EDGE, &t);
+    dropped(w, world_tun(w, EDGE, in), DP_REASON_TOO_BIG);
+    t.mtu = 0;
+    t.account = ACCOUNT + 1;
+    world_set(w, EDGE, &t);
+    dropped(w, world_tun(w, EDGE, in), DP_REASON_NO_SA);
+    t.account = ACCOUNT;
+    world_set(w, EDGE, &t);
+    assert_int_equal(world_tun(w, EDGE, in)->verdict, PKT_TO_ESP);
+    g.protect = 60; /* beyond all that were published */
+    world_set(w, EDGE, &g);
+    dropped(w, world_tun(w, EDGE, in), DP_REASON_NO_SA);
+}
+
+/* The header of the GRE tunnel's own layer counts as long as it is. */
+static void what_fits_over_ipv6(void **state)
+{
+    struct world *w = *state;
+    for (int side = 0; side < 2; side++) {
+        struct tunnel_policy t = world_gre(side);
+        t.protect = IPSEC_TUNNEL;
+        t.endpoint = ip(side == EDGE ? "2001:db8:5::2" : "2001:db8:9::2");
+        t.customer_endpoint = ip(side == EDGE ? "2001:db8:9::2" : "2001:db8:5::2");
+        world_set(w, side, &t);
+    }
+    world_up(w, GCM256, 4, false, 6);
+    struct span in = ip_packet(DOWN4, IP_PROTO_UDP, 1446 - IP6_HEADER - 4 - IP4_HEADER);
+    edit(in)[6] = 0x40;
+    ip_mend(in);
+    assert_passes(w, EDGE, in);
+    in = ip_packet(DOWN4, IP_PROTO_UDP, 1446 - IP6_HEADER - 4 - IP4_HEADER + 1);
+    edit(in)[6] = 0x40;
+    ip_mend(in);
+    world_tun(w, EDGE, in);
+    assert_int_equal(w->n_out, 2);
+    dropped(w, w->out[1], DP_REASON_TOO_BIG);
+}
+
 static void wrong_key(void **state)
 {
     struct world *w = *state;
@@ -394,6 +442,8 @@ int main(void)
         T(selectors_that_leave_gre_out),
         T(selectors_of_transport_mode),
         T(naked_gre_neither_comes_in_nor_goes_out),
+        T(carrier_that_cannot),
+        T(what_fits_over_ipv6),
         T(wrong_key),
         T(one_layer_and_no_more),
         T(next_header_is_the_modes),

@@ -250,6 +250,24 @@ static void index_survives_churn(void **state)
     }
 }
 
+/* Two wait for the peer to use them, and what they replace is done: the newest of them. */
+static void newest_of_those_that_wait(void **state)
+{
+    struct world *w = *state;
+    struct child_sa c = world_child(EDGE, GCM256);
+    c.hard_expiry = w->now + 10;
+    OK(dp_child_up(w->dp[EDGE], w->now, &c));
+    c.hard_expiry = NEVER;
+    for (uint32_t i = 1; i < 3; i++) {
+        c.replaces = c.spi_in++;
+        c.spi_out++;
+        OK(dp_child_up(w->dp[EDGE], w->now, &c));
+    }
+    assert_int_equal(load_be32(send_one(w)->data), SPI_PEER);
+    w->now += 10;
+    assert_int_equal(load_be32(send_one(w)->data), SPI_PEER + 2);
+}
+
 /* ---- a peer that moves ------------------------------------------------------------------------ */
 
 static void new_source_nominates_and_moves_nothing(void **state)
@@ -420,6 +438,7 @@ int main(void)
         T(retired_takes_what_was_on_its_way),
         T(rekey_without_the_old_one),
         T(newest_that_matches),
+        T(newest_of_those_that_wait),
         T(child_up_refuses),
         T(index_survives_churn),
         T(new_source_nominates_and_moves_nothing),

@@ -463,6 +463,25 @@ static void the_path_shrinks(void **state)
     assert_int_equal(world_drops(w, EDGE, DP_REASON_TOO_BIG), 150);
 }
 
+/* Should the MTU become less between the look at a packet and its turn, only the tunnel's worker may answer. */
+static void others_never_answer(void **state)
+{
+    struct world *w = *state;
+    for (unsigned worker = 0; worker < 2; worker++) {
+        world_done(w);
+        struct pkt *p = world_packet(w, ip_packet(TO_GRE, IP_PROTO_UDP, 1400), PKT_FROM_TUN);
+        struct pkt_list list = {.v = w->out, .cap = 4};
+        struct batch b;
+        struct ip_view view;
+        OK(wire_ip_parse(p->data, p->len, &view));
+        batch_begin(&b, w->edge[worker], w->now, w->pool, &list);
+        way_too_big(&b, p, &view, b.t->tun[GRE_TUNNEL], 1300);
+        w->n_out = list.n;
+        assert_int_equal(list.n, worker == 0 ? 2 : 1);
+        assert_int_equal(w->out[list.n - 1]->reason, DP_REASON_TOO_BIG);
+    }
+}
+
 /* With one worker nothing waits. */
 static void one_worker_leaves_no_garbage(void **state)
 {
@@ -521,6 +540,7 @@ int main(void)
         T4(its_tunnel_vanishes),
         T4(its_tunnel_gets_another_owner),
         T4(the_path_shrinks),
+        T2(others_never_answer),
         T1(one_worker_leaves_no_garbage),
         TEST(a_slot_changes_hands),
         T1(too_many_workers),
