@@ -180,7 +180,7 @@ static void say_way(struct daemon *d, struct buf *b, uint32_t account, const cha
     pkt_put(f->pool, out[0]);
 }
 
-/* Tunnels, the kernel's routes, and where packets go. */
+/* Tunnels, sockets, the kernel's routes, and where packets go. */
 static struct buf look(struct daemon *d)
 {
     struct buf b = {0};
@@ -202,6 +202,7 @@ static struct buf look(struct daemon *d)
             say_way(d, &b, i, "10.255.0.1");
             say_way(d, &b, i, "10.255.0.3");
         }
+    say(&b, "endpoints of the sockets: %zu\n", d->outer->config.want.n_endpoints);
     append_file(&b, "/proc/net/route");
     return b;
 }

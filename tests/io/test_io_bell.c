@@ -3,6 +3,7 @@
 
 #include "adit/io.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 
@@ -103,7 +104,9 @@ static void it_rings_until_it_is_hushed(void **state)
     io_bell_hush(bell); /* of no consequence */
     io_bell_ring(bell);
     assert_true(is_ringing(bell));
+    int fd = io_bell_fd(bell);
     io_bell_free(bell);
+    assert_true(fcntl(fd, F_GETFD) < 0);
     io_bell_free(NULL);
 }
 

@@ -7,7 +7,11 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
+#include <linux/capability.h>
+#include <semaphore.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,19 +24,33 @@ static _Noreturn void give_up(const char *what, int line)
     _exit(1);
 }
 
-static void in_a_child(void (*f)(void))
+static const char *const calls_of_nobody[] = {
+    "read",  "write", "close",      "mmap",   "munmap", "mprotect", "madvise",      "futex",           "rt_sigprocmask",
+    "prctl", "exit",  "exit_group", "getpid", "gettid", "rseq",     "rt_sigreturn", "set_robust_list", "brk"};
+
+static void run_child(void (*f)(void), bool drop)
 {
     int status;
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        MUST(io_privileges_drop(NULL) == RC_OK);
+        MUST(!drop || io_privileges_drop(NULL) == RC_OK);
         f();
         _exit(0);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void in_a_child(void (*f)(void)) /* after the drop */
+{
+    run_child(f, true);
+}
+
+static void as_a_child(void (*f)(void)) /* as we are */
+{
+    run_child(f, false);
 }
 
 /* ---- what a worker does */
@@ -153,12 +171,15 @@ static void workers_run_after_the_drop(void **state)
 
 static void *reach(void *ctx)
 {
-    (void)ctx;
+    sem_t *go = ctx;
+    if (go)
+        sem_wait(go);
     MUST(unshare(CLONE_NEWNET) < 0 && errno == EPERM);
     if (!SANITIZED) {
         MUST(prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2);
         MUST(fork() < 0 && errno == EPERM);
-        MUST(execl("/bin/true", "true", (char *)NULL) < 0 && errno == EPERM);
+        MUST(syscall(SYS_clone3, NULL, 0) < 0 && errno == ENOSYS); /* the C library falls back to clone() */
+        MUST(execl("/bin/false", "false", (char *)NULL) < 0 && errno == EPERM);
     }
     return NULL;
 }
@@ -171,15 +192,85 @@ static void reach_from_both(void)
     MUST(pthread_join(thread, NULL) == 0);
 }
 
+/* The filter is for threads that run already, too. */
+static void reach_from_one_that_was_there(void)
+{
+    pthread_t thread;
+    sem_t go;
+    sem_init(&go, 0, 0);
+    MUST(pthread_create(&thread, NULL, reach, &go) == 0);
+    MUST(system_calls_allow(calls_of_nobody, ARRAY_LEN(calls_of_nobody), NULL) == RC_OK);
+    sem_post(&go);
+    MUST(pthread_join(thread, NULL) == 0);
+}
+
+static uint64_t permitted(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {0};
+    MUST(syscall(SYS_capget, &header, data) == 0);
+    return (uint64_t)(data[1].permitted | data[1].effective) << 32 | data[0].permitted | data[0].effective;
+}
+
+static void look_at_capabilities(void)
+{
+    const uint64_t kept = CAPABILITY(CAP_NET_ADMIN) | CAPABILITY(CAP_NET_RAW) | CAPABILITY(CAP_NET_BIND_SERVICE);
+    MUST((permitted() & ~kept) == 0);
+    MUST(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1);
+    MUST(prctl(PR_CAPBSET_READ, CAP_SYS_ADMIN, 0, 0, 0) == 0);
+    MUST(prctl(PR_CAPBSET_READ, CAP_NET_ADMIN, 0, 0, 0) == 1);
+}
+
+static void look_for_what_is_missing(void)
+{
+    struct io_error e = {""};
+    MUST(capabilities_keep(CAPABILITY(CAP_NET_ADMIN) | CAPABILITY(CAP_NET_RAW) | CAPABILITY(CAP_NET_BIND_SERVICE),
+                           NULL) == RC_OK);
+    MUST(io_privileges_check(false, &e) == RC_OK);
+    MUST(io_privileges_check(true, &e) == RC_AUTH);
+    MUST(strstr(e.text, "CAP_SYS_ADMIN") && !strstr(e.text, "CAP_NET"));
+    MUST(capabilities_keep(CAPABILITY(CAP_NET_ADMIN), NULL) == RC_OK);
+    MUST(io_privileges_check(false, &e) == RC_AUTH);
+    MUST(strstr(e.text, "CAP_NET_RAW") && strstr(e.text, "CAP_NET_BIND_SERVICE") && !strstr(e.text, "CAP_SYS_ADMIN"));
+}
+
+static void look_at_limits(void)
+{
+    struct rlimit have = {16, 1024};
+    MUST(setrlimit(RLIMIT_NOFILE, &have) == 0);
+    io_privileges_harden();
+    MUST(getrlimit(RLIMIT_NOFILE, &have) == 0 && have.rlim_cur == 1024);
+    MUST(getrlimit(RLIMIT_CORE, &have) == 0 && have.rlim_max == 0);
+    MUST(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0);
+}
+
 static void no_processes_no_namespaces(void **state)
 {
     if (!*state)
         skip();
     in_a_child(reach_from_both);
+    if (!SANITIZED)
+        as_a_child(reach_from_one_that_was_there);
+}
+
+static void capabilities_are_what_is_needed(void **state)
+{
+    if (!*state || geteuid() != 0)
+        skip();
+    in_a_child(look_at_capabilities);
+    as_a_child(look_for_what_is_missing);
+}
+
+static void nothing_of_us_is_dumped(void **state)
+{
+    if (!*state)
+        skip();
+    as_a_child(look_at_limits);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(workers_run_after_the_drop), TEST(no_processes_no_namespaces)};
+    const struct CMUnitTest tests[] = {TEST(workers_run_after_the_drop), TEST(no_processes_no_namespaces),
+                                       TEST(capabilities_are_what_is_needed), TEST(nothing_of_us_is_dumped)};
     return cmocka_run_group_tests_name("io_privileges", tests, namespace_enter, NULL);
 }

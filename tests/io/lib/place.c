@@ -1,6 +1,7 @@
 /* See place.h. */
 #include "place.h"
 
+#include <fcntl.h>
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -29,6 +30,26 @@ int namespace_enter(void **state)
         set_loopback(false, IFF_UP | IFF_RUNNING);
     *state = may ? &may : NULL;
     return 0;
+}
+
+static size_t noted;
+
+static size_t descriptors_open_now(void)
+{
+    size_t n = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+void descriptors_note(void)
+{
+    noted = descriptors_open_now();
+}
+
+void descriptors_check(void)
+{
+    assert_int_equal(descriptors_open_now(), noted);
 }
 
 static struct got *note(struct place *p, const uint8_t *octets, size_t n)
@@ -107,6 +128,7 @@ int place_open(void **state)
     static struct place p;
     if (!*state)
         return 0; /* the test says so */
+    descriptors_note();
     place_start(&p, (const char *const[]){HERE, THERE, "::1"}, 3, &(struct io_outer_config){.want.ipsec = true});
     *state = &p;
     return 0;
@@ -117,6 +139,7 @@ int place_close(void **state)
     if (!*state)
         return 0;
     place_end(*state);
+    descriptors_check();
     set_loopback(true, 65536);
     return 0;
 }

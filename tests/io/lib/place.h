@@ -30,6 +30,9 @@ struct place {
 
 /* Group set-up: a new namespace with its loopback device up. Without the right to make one *state becomes NULL. */
 int namespace_enter(void **state);
+/* What a test opens it closes: the number of descriptors is noted before it, and compared afterwards. */
+void descriptors_note(void);
+void descriptors_check(void);
 void set_loopback(bool mtu, int value); /* MTU, or flags */
 
 /* Its want.endpoints, callbacks and pool are the place's. */
