@@ -1,7 +1,6 @@
 /* What becomes of an inner packet that is too big: fragments (RFC 791 3.2, RFC 7588), ICMP "fragmentation needed" and "packet too big"
  * (RFC 1191 4, RFC 1812 4.3, RFC 4443 3.2, RFC 4301 8.2.1), or one piece for outer fragmentation (RFC 2473 7.1). */
-#include "lib/inet.h"
-#include "lib/world.h"
+#include "lib/super.h"
 
 /* A packet of `len` octets in all for the customer; df: IPv4's bit. */
 static struct span to_customer(bool gre, int version, size_t len, bool df)
@@ -391,6 +390,32 @@ static void ipv6_of_1280_always_passes(void **state)
     }
 }
 
+/* IPv6 of up to 1280 octets must pass, cut from a super-packet or not; longer than the tunnel takes, it is left to outer fragmentation. */
+static void segments_of_1280_always_pass(void **state)
+{
+    struct world *w = *state;
+    struct tunnel_policy t = world_gre(EDGE);
+    t.mtu = 1000;
+    t.df = DF_SET;
+    world_set(w, EDGE, &t);
+    struct super_spec s = {6, IP_PROTO_TCP, ACK, 0, 0, 64, true, 0, 1280 - 60, 1, 3 * (1280 - 60), 5};
+    struct pkt *p = super_make(w, &s, false);
+    world_done(w);
+    world_run_tun(w, EDGE, &p, 1);
+    assert_int_equal(w->n_out, 3);
+    for (size_t k = 0; k < 3; k++) {
+        assert_int_equal(w->out[k]->verdict, PKT_TO_GRE);
+        assert_int_equal(w->out[k]->len, 4 + 1280);
+        assert_false(w->out[k]->outer.df);
+    }
+    s.size++;
+    p = super_make(w, &s, false);
+    world_done(w);
+    world_run_tun(w, EDGE, &p, 1);
+    assert_int_equal(w->n_out, 2);
+    assert_dropped(w, EDGE, w->out[1], DP_REASON_TOO_BIG);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_open, world_close)
@@ -408,6 +433,7 @@ int main(void)
         T(no_buffers_left),
         T(results_are_full),
         T(ipv6_of_1280_always_passes),
+        T(segments_of_1280_always_pass),
     };
     return cmocka_run_group_tests_name("dp_fit", tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* The path MTU from outer ICMP (RFC 1191, RFC 8201, RFC 4301 8.2, RFC 4443): believed only when it quotes a packet of ours, only to lower,
  * never below the floor, and for ten minutes. */
+#include "dp/tables.h"
 #include "lib/super.h"
 
 #define EDGE4 "198.51.100.2"
@@ -267,7 +268,8 @@ static void forgotten_after_ten_minutes(void **state)
     assert_int_equal(mtu_of(w, GRE_TUNNEL), 1376);
     w->now += NS_PER_S;
     send_one(w, GRE_TUNNEL);
-    assert_int_equal(mtu_of(w, GRE_TUNNEL), 1476); /* RFC 1191 6.3: try again */
+    assert_int_equal(mtu_of(w, GRE_TUNNEL), 1476);                      /* RFC 1191 6.3: try again */
+    assert_true(w->dp[EDGE]->live[GRE_TUNNEL].path_mtu_until == NEVER); /* once: not for every packet to come */
     struct span big = ip_packet("10.9.0.1", "10.2.0.1", IP_PROTO_UDP, 1476 - 20);
     edit(big)[6] = 0x40;
     ip_mend(big);

@@ -33,8 +33,10 @@ static size_t cut(struct world *w, const struct super_spec *s)
     struct pkt *p = super_make(w, s, false);
     world_done(w);
     world_run_tun(w, EDGE, &p, 1);
-    for (size_t k = 0; k < w->n_out; k++)
+    for (size_t k = 0; k < w->n_out; k++) {
         assert_int_equal(w->out[k]->verdict, PKT_TO_GRE);
+        assert_int_equal(w->out[k]->account, ACCOUNT);
+    }
     return w->n_out;
 }
 
@@ -176,6 +178,38 @@ static void too_big_is_said_once(void **state)
     assert_int_equal(w->n_out, 2);
     assert_int_equal(w->out[0]->data[40], 2); /* packet too big */
     assert_dropped(w, EDGE, w->out[1], DP_REASON_TOO_BIG);
+}
+
+/* Segments longer than an ordinary buffer get a large one. */
+static void large_segments(void **state)
+{
+    struct world *w = *state;
+    struct tunnel_policy t = world_gre(EDGE);
+    t.path_mtu = 9000;
+    world_set(w, EDGE, &t);
+    struct super_spec s = {4, IP_PROTO_TCP, ACK, 0, 0, 64, true, 0, 8000, 1, 3 * 8000, 5};
+    assert_int_equal(cut(w, &s), 3);
+    for (size_t k = 0; k < 3; k++) {
+        assert_true(pkt_headroom(w->out[k]) + w->out[k]->len + PKT_TAILROOM <= w->out[k]->cap);
+        super_check_segment(&s, k, span_of(w->out[k]->data + 4, w->out[k]->len - 4));
+    }
+}
+
+/* RFC 768: a datagram whose sum comes out as zero says ffff. */
+static void udp_checksum_is_never_zero(void **state)
+{
+    struct world *w = *state;
+    struct super_spec s = {4, IP_PROTO_UDP, 0, 0, 0, 64, true, 0, 700, 1, 1400, 5};
+    enum { FIELD = IP4_HEADER + 6, DATA = IP4_HEADER + 8 };
+    assert_int_equal(cut(w, &s), 2);
+    uint32_t sum = (uint32_t)be16(w->out[0]->data + 4 + FIELD) + be16(w->out[0]->data + 4 + DATA);
+    struct pkt *p = super_make(w, &s, false);
+    world_done(w);
+    store_be16(p->data + DATA, (uint16_t)((sum & 0xffff) + (sum >> 16))); /* what the sum lacks */
+    world_run_tun(w, EDGE, &p, 1);
+    assert_int_equal(be16(w->out[0]->data + 4 + FIELD), 0xffff);
+    assert_int_equal(inet_checksum_pseudo(span_of(w->out[0]->data + 4, w->out[0]->len - 4), IP4_HEADER, IP_PROTO_UDP),
+                     0);
 }
 
 static void without_buffers(void **state)
@@ -545,6 +579,8 @@ int main(void)
         T(segments_through_esp),
         T(what_is_no_super_packet),
         T(too_big_is_said_once),
+        T(large_segments),
+        T(udp_checksum_is_never_zero),
         T(without_buffers),
         T(cut_and_put_together),
         T(strangers),
