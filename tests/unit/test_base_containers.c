@@ -2,6 +2,7 @@
 #include "lib/unit.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 struct item {
@@ -223,12 +224,12 @@ static void pages_are_zeroed_and_can_be_written(void **state)
 
 static size_t address_space(void) /* in use, octets */
 {
-    unsigned long pages = 0;
+    char line[128];
     FILE *f = fopen("/proc/self/statm", "re");
     assert_non_null(f);
-    assert_int_equal(fscanf(f, "%lu", &pages), 1);
+    assert_non_null(fgets(line, sizeof line, f));
     assert_int_equal(fclose(f), 0);
-    return pages * (size_t)sysconf(_SC_PAGESIZE);
+    return strtoul(line, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE); /* the first number, in pages */
 }
 
 static void pages_leave_nothing_behind(void **state)
@@ -259,14 +260,12 @@ static void guarded_pages_have_guards(void **state)
     FILE *f = fopen("/proc/self/maps", "re");
     assert_non_null(f);
     while (fgets(line, sizeof line, f)) {
-        unsigned long long start, end;
-        char rights[5];
-        if (sscanf(line, "%llx-%llx %4s", &start, &end, rights) != 3)
-            continue;
-        unsigned long long at = (uintptr_t)p;
-        inside |= start == at && end == at + PAGE_HUGE && strcmp(rights, "rw-p") == 0;
-        before |= end == at && strcmp(rights, "---p") == 0;
-        behind |= start == at + PAGE_HUGE && strcmp(rights, "---p") == 0;
+        char *rest;
+        uint64_t at = (uintptr_t)p, start = strtoull(line, &rest, 16), end = strtoull(rest + 1, &rest, 16);
+        bool none = strncmp(rest, " ---p", 5) == 0;
+        inside |= start == at && end == at + PAGE_HUGE && strncmp(rest, " rw-p", 5) == 0;
+        before |= end == at && none;
+        behind |= start == at + PAGE_HUGE && none;
     }
     assert_int_equal(fclose(f), 0);
     assert_true(inside && before && behind);
