@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "adit/crypto.h"
+#include "crypto/context.h"
 #include "lib/vectors.h"
 
 static struct crypto *crypto;
@@ -123,6 +123,18 @@ static void cbc_ivs_follow_the_seed(void **state)
     assert_memory_not_equal(iv[0], iv[2], sizeof iv[0]);
 }
 
+/* A look into memory tells neither an IV that was handed out nor the key that made it. */
+static void cbc_ivs_leave_nothing_behind(void **state)
+{
+    (void)state;
+    uint8_t iv[16];
+    for (int i = 0; i < 200; i++) { /* more than one refill */
+        crypto_esp_cbc_iv(crypto, iv);
+        assert_null(memmem(crypto->iv.b, sizeof crypto->iv.b, iv, sizeof iv));
+        assert_null(memmem(crypto->iv.b, sizeof crypto->iv.b, crypto->iv.key, sizeof crypto->iv.key));
+    }
+}
+
 static void arena_objects_are_zeroed_and_limited(void **state)
 {
     (void)state;
@@ -206,6 +218,7 @@ static void arena_refuses_nonsense(void **state)
     assert_int_equal(crypto_arena_new(0, 1, &a), RC_RANGE);
     assert_int_equal(crypto_arena_new(1, 0, &a), RC_RANGE);
     assert_int_equal(crypto_arena_new(SIZE_MAX / 2, 8, &a), RC_RANGE);
+    assert_int_equal(crypto_arena_new(64, SIZE_MAX / 64, &a), RC_RANGE);
     assert_null(a);
 }
 
@@ -271,6 +284,7 @@ int main(void)
         cmocka_unit_test(equal),
         cmocka_unit_test(cbc_ivs_never_repeat),
         cmocka_unit_test(cbc_ivs_follow_the_seed),
+        cmocka_unit_test(cbc_ivs_leave_nothing_behind),
         cmocka_unit_test(arena_objects_are_zeroed_and_limited),
         cmocka_unit_test(arena_wipes_what_comes_back),
         cmocka_unit_test(arena_guards_large_pieces),
