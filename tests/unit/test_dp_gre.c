@@ -502,6 +502,25 @@ static void adv_42_tunnel_to_ourselves(void **state)
     assert_delivered(w, give(w, gre_packet(0, IPV4, 0, 0, in)), in);
 }
 
+/* The pair of the packet before serves only packets of both its ends. */
+static void batch_of_strangers(void **state)
+{
+    struct world *w = *state;
+    struct pkt *v[4];
+    struct span g = gre_packet(0, GRE_PROTO_IPV4, 0, 0, ip_packet("10.2.0.1", "10.9.0.1", IP_PROTO_UDP, 8));
+    for (int i = 0; i < 4; i++) {
+        v[i] = world_packet(w, g, PKT_FROM_GRE);
+        v[i]->outer = world_outer(EDGE, 4);
+    }
+    v[1]->outer.src = ip("203.0.113.9");
+    v[3]->outer.dst = ip("198.51.100.77");
+    world_run_net(w, EDGE, v, 4);
+    assert_int_equal(w->out[0]->verdict, PKT_TO_TUN);
+    assert_dropped(w, EDGE, w->out[1], DP_REASON_GRE_SOURCE);
+    assert_int_equal(w->out[2]->verdict, PKT_TO_TUN);
+    assert_dropped(w, EDGE, w->out[3], DP_REASON_OUTER_DESTINATION);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_open, world_close)
@@ -522,6 +541,7 @@ int main(void)
         T(key_tells_tunnels_apart),
         T(many_pairs),
         T(adv_42_tunnel_to_ourselves),
+        T(batch_of_strangers),
     };
     return cmocka_run_group_tests_name("dp_gre", tests, NULL, NULL);
 }
