@@ -95,6 +95,18 @@ static void adv_41_inner_source_martian(void **state)
     expect(w, "8.8.8.8", "10.9.0.1", DP_REASON_NONE); /* sources are not checked here */
 }
 
+/* An interface without a subnet holds no source, not every one. */
+static void adv_41_no_interface_subnet(void **state)
+{
+    struct world *w = *state;
+    struct tunnel_policy t = world_gre(EDGE);
+    t.check_sources = true;
+    t.interface4 = t.interface6 = (struct prefix){0};
+    world_set(w, EDGE, &t);
+    expect(w, "8.8.8.8", "10.9.0.1", DP_REASON_INNER_SOURCE);
+    expect(w, "2001:db8:66::1", "2001:db8:77::1", DP_REASON_INNER_SOURCE);
+}
+
 static void adv_41_sources_of_two_accounts(void **state)
 {
     struct world *w = *state;
@@ -436,6 +448,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(adv_41_inner_source_outside_the_account),
         T(adv_41_inner_source_martian),
+        T(adv_41_no_interface_subnet),
         T(adv_41_sources_of_two_accounts),
         T(adv_41_inner_destination),
         T(adv_41_inner_destination_of_a_tunnel),

@@ -187,6 +187,33 @@ static void own_routes_of_the_carrier(void **state)
     dropped(w, world_tun(w, EDGE, ip_packet(EDGE4, PEER4, IP_PROTO_GRE, 8)), DP_REASON_ESP_SELECTOR);
 }
 
+/* The outer header, what it costs, and what cannot be sent are the carrier's. */
+static void no_room_for_the_second_header(void **state)
+{
+    struct world *w = *state;
+    struct tunnel_policy t = world_ipsec(EDGE);
+    t.ttl = 77;
+    world_set(w, EDGE, &t);
+    protect(w, 0);
+    up(w, TUNNEL, GCM256, false);
+    for (size_t front = 20; front < 44; front++) { /* GRE 4, IPv4 20, ESP 16 */
+        world_done(w);
+        struct pkt *p = world_packet(w, ip_packet(DOWN4, IP_PROTO_UDP, 8), PKT_FROM_TUN);
+        memmove(p->room + front, p->data, p->len);
+        p->data = p->room + front;
+        p = world_run_tun(w, EDGE, &p, 1);
+        if (front < 40) {
+            dropped(w, p, DP_REASON_POOL);
+            assert_true(p->data >= p->room);
+        } else {
+            assert_int_equal(be32(p->data + 4), front - 39);
+            assert_int_equal(p->outer.ttl, 77);
+        }
+    }
+    assert_int_equal(info_of(w, EDGE, GRE_TUNNEL).counters.drops[DP_REASON_POOL], 4);
+    assert_int_equal(info_of(w, EDGE, IPSEC_TUNNEL).counters.drops[DP_REASON_POOL], 16);
+}
+
 static void selectors_that_leave_gre_out(void **state)
 {
     struct world *w = *state;
@@ -434,22 +461,12 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_open, world_close)
     const struct CMUnitTest tests[] = {
-        T(both_modes_both_ways),
-        T(what_it_looks_like),
-        T(what_fits),
-        T(counters_and_state),
-        T(own_routes_of_the_carrier),
-        T(selectors_that_leave_gre_out),
-        T(selectors_of_transport_mode),
-        T(naked_gre_neither_comes_in_nor_goes_out),
-        T(carrier_that_cannot),
-        T(what_fits_over_ipv6),
-        T(wrong_key),
-        T(one_layer_and_no_more),
-        T(next_header_is_the_modes),
-        T(from_elsewhere_or_in_fragments),
-        T(another_tunnels_sa),
-        T(sources_and_keepalives),
+        T(both_modes_both_ways),         T(what_it_looks_like),          T(what_fits),
+        T(counters_and_state),           T(own_routes_of_the_carrier),   T(no_room_for_the_second_header),
+        T(selectors_that_leave_gre_out), T(selectors_of_transport_mode), T(naked_gre_neither_comes_in_nor_goes_out),
+        T(carrier_that_cannot),          T(what_fits_over_ipv6),         T(wrong_key),
+        T(one_layer_and_no_more),        T(next_header_is_the_modes),    T(from_elsewhere_or_in_fragments),
+        T(another_tunnels_sa),           T(sources_and_keepalives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
