@@ -364,6 +364,20 @@ static void keepalive_is_sent_back(void **state)
     assert_int_equal(info.counters.packets_in, 0); /* no traffic of the account's */
 }
 
+/* Ethernet's padding behind it does not go back. */
+static void keepalive_without_its_padding(void **state)
+{
+    struct world *w = *state;
+    uint8_t padded[46] = {0};
+    answer_keepalives(w, true);
+    struct span back = gre_packet(0, 0, 0, 0, hex(""));
+    struct span in = ip_packet_of("198.51.100.2", "192.0.2.2", IP_PROTO_GRE, back);
+    memcpy(padded, in.p, in.n);
+    struct pkt *p = give(w, span_of(padded, sizeof padded));
+    assert_int_equal(p->verdict, PKT_TO_GRE);
+    assert_int_equal(p->len, 4);
+}
+
 static void keepalive_rate(void **state)
 {
     struct world *w = *state;
@@ -458,6 +472,7 @@ int main(void)
         T(adv_41_inner_lengths_lie),
         T(padding_is_cut),
         T(keepalive_is_sent_back),
+        T(keepalive_without_its_padding),
         T(keepalive_rate),
         T(keepalive_refused),
         T(keepalive_over_ipv6),

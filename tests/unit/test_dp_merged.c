@@ -258,6 +258,41 @@ static void datagrams_at_the_limit(void **state)
     }
 }
 
+/* What follows in another account may have the same addresses, ports and numbers: nothing of it joins. */
+static void accounts_stay_apart(void **state)
+{
+    struct world *w = *state;
+    enum { KEYED = 0x2000, OTHER = 9 };
+    for (uint32_t i = 0; i < 2; i++) {
+        struct tunnel_policy t = world_gre(PEER);
+        t.tunnel = i ? OTHER : GRE_TUNNEL;
+        t.account = ACCOUNT + i;
+        t.has_key = true;
+        t.key = 1 + i;
+        OK(dp_tunnel_set(w->dp[PEER], &t));
+    }
+    OK(dp_publish(w->dp[PEER]));
+    dp_coalesce(w->dp[PEER], DP_COALESCE_TCP);
+    struct super_spec s = tcp(4, 1000);
+    s.size = 500;
+    for (uint32_t other = 0; other < 2; other++) {
+        struct pkt *v[2], *p = super_make(w, &s, false);
+        world_done(w);
+        world_run_tun(w, EDGE, &p, 1);
+        assert_int_equal(w->n_out, 2);
+        for (uint32_t i = 0; i < 2; i++) {
+            struct span segment = span_of(w->out[i]->data + 4, w->out[i]->len - 4);
+            v[i] = world_packet(w, gre_packet(KEYED, 0x0800, 1 + i * other, 0, segment), PKT_FROM_GRE);
+            v[i]->outer = world_outer(PEER, 4);
+        }
+        world_done(w);
+        world_run_net(w, PEER, v, 2);
+        assert_int_equal(w->n_out, 1 + other);
+        for (uint32_t i = 0; i < w->n_out; i++)
+            assert_int_equal(w->out[i]->account, ACCOUNT + i);
+    }
+}
+
 /* Headers longer than any segment may be leave no room to cut. */
 static void headers_without_end(void **state)
 {
@@ -293,6 +328,7 @@ int main(void)
         T(finished_udp_is_never_zero),
         T(datagrams_at_the_limit),
         T(headers_without_end),
+        T(accounts_stay_apart),
     };
     return cmocka_run_group_tests_name("dp_merged", tests, NULL, NULL);
 }
