@@ -135,6 +135,7 @@ void io_outer_send_datagram(struct io_outer *outer, const struct path *path, boo
     X(DROP_SHORT, "drop_short")             /* port 4500: shorter than a marker or an SPI */    \
     X(DROP_TRUNCATED, "drop_truncated")     /* larger than any buffer */                        \
     X(DROP_POOL, "drop_pool")               /* no buffer was free */                            \
+    X(LOST_RING, "lost_ring")               /* outer.mode packet: ring full; not received */    \
     X(KEEPALIVE, "keepalive")               /* NAT-T keepalive, RFC 3948 2.3 */                 \
     X(RECEIVE_ERROR, "receive_error")                                                           \
     X(SEND_FULL, "send_full")               /* EAGAIN, ENOBUFS: queue or socket buffer full */  \

@@ -85,8 +85,10 @@ static void prepare(struct io_outer *o, const struct outer_socket *s, struct bat
 /* No buffer is free: the packets are lost either way; left in the socket they would wake us without end. */
 static void discard(struct io_outer *o, const struct outer_socket *s)
 {
-    for (size_t i = 0; i < PKT_BATCH && recv(s->watch.fd, o->receiver.spill, PKT_LARGE, MSG_DONTWAIT) >= 0; i++)
+    for (size_t i = 0; i < PKT_BATCH && recv(s->watch.fd, o->receiver.spill, PKT_LARGE, MSG_DONTWAIT) >= 0; i++) {
+        outer_count(o, IO_OUTER_COUNT_RECEIVED, 1);
         outer_count(o, IO_OUTER_COUNT_DROP_POOL, 1);
+    }
 }
 
 /* ---- one datagram */

@@ -38,6 +38,7 @@ struct packet {
     int send_fd;
     uint8_t *ring;
     size_t frame; /* the kernel's next one to hand over */
+    size_t run;   /* packets since the ring was last found empty */
     struct ways ways;
 };
 
@@ -75,7 +76,8 @@ static bool filter_ring(int fd)
     return attach(fd, code, ARRAY_LEN(code));
 }
 
-/* What the ring has, the raw IPv4 sockets do not see; all else they do. */
+/* What the ring has, the raw IPv4 sockets do not see; all else they do. But for a datagram that came in pieces with DF in each of them: the
+ * kernel leaves DF on the whole, and nothing that a filter sees tells it from a packet of the ring. It is lost (docs/configuration.md). */
 static bool filter_raw(int fd)
 {
     struct sock_filter code[] = {
@@ -179,14 +181,14 @@ static struct pkt *take(struct packet *k, const struct tpacket2_hdr *h)
     struct io_outer *o = k->outer;
     struct span frame = span_of((const uint8_t *)h + h->tp_net, h->tp_snaplen);
     size_t len = sound_length(frame);
-    uint8_t protocol = len ? frame.p[9] : 0;
+    uint8_t protocol = frame.p[9]; /* the filter has read it */
+    if (o->sockets[protocol == IPPROTO_GRE ? OUTER_GRE : OUTER_ESP][OUTER_V4].watch.fd < 0)
+        return NULL; /* no tunnel of that kind */
+    outer_count(o, IO_OUTER_COUNT_RECEIVED, 1);
     if (h->tp_snaplen < h->tp_len || len == 0) {
         outer_count(o, len ? IO_OUTER_COUNT_DROP_TRUNCATED : IO_OUTER_COUNT_DROP_HEADER, 1);
         return NULL;
     }
-    if (o->sockets[protocol == IPPROTO_GRE ? OUTER_GRE : OUTER_ESP][OUTER_V4].watch.fd < 0)
-        return NULL; /* no tunnel of that kind */
-    outer_count(o, IO_OUTER_COUNT_RECEIVED, 1);
     struct pkt *p = pkt_get(o->config.pool, len > IPV4_HEADER + PKT_SMALL);
     if (!p) {
         outer_count(o, IO_OUTER_COUNT_DROP_POOL, 1);
@@ -206,6 +208,19 @@ static void forget_error(int fd)
     int error;
     socklen_t size = sizeof error;
     getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+}
+
+/* What the kernel found no room for since it was last asked. Only a ring with nothing empty loses packets, and whoever empties that takes
+ * as many as it holds: without such a run there is nothing to ask. */
+static void count_lost(struct packet *k, size_t n)
+{
+    struct tpacket_stats stats;
+    socklen_t size = sizeof stats;
+    k->run += n;
+    if (k->run >= RING_FRAMES && getsockopt(k->watch.fd, SOL_PACKET, PACKET_STATISTICS, &stats, &size) == 0)
+        outer_count(k->outer, IO_OUTER_COUNT_LOST_RING, stats.tp_drops);
+    if (n < PKT_BATCH)
+        k->run = 0;
 }
 
 /* One batch at a time, as of a socket. */
@@ -229,6 +244,7 @@ static void ring_ready(void *ctx, unsigned events)
     }
     if (n)
         o->config.packets(o->config.ctx, v, n);
+    count_lost(k, i);
     pace_note(&k->pace, i);
 }
 

@@ -244,7 +244,7 @@ static void broken_and_foreign_frames_stay_out(void **state)
     assert_int_equal(io_outer_count(pair->far.outer, IO_OUTER_COUNT_RECEIVED), before);
     inject(pair, link, 1);
     silence(pair);
-    assert_int_equal(io_outer_count(pair->far.outer, IO_OUTER_COUNT_RECEIVED), before);
+    assert_int_equal(io_outer_count(pair->far.outer, IO_OUTER_COUNT_RECEIVED), before + 1); /* and dropped */
     assert_int_equal(io_outer_count(pair->far.outer, IO_OUTER_COUNT_DROP_HEADER), 1);
     inject(pair, link, 0);
     size_t at = pair->far.n;
@@ -462,6 +462,44 @@ static void a_packet_alone_after_many(void **state)
     }
 }
 
+/* Whoever does not look loses what the ring has no room for, and can say how much that was. */
+static void a_full_ring_is_counted(void **state)
+{
+    enum { FRAMES = 4096 }; /* of the ring */
+    struct pair *pair = both(state);
+    uint64_t lost = 0;
+    resolve(pair, false);
+    for (unsigned round = 1; round <= 2; round++) {
+        for (unsigned sent = 0; sent < FRAMES + 1024; sent += PKT_BATCH)
+            assert_int_equal(send_numbers(pair, false, PKT_TO_ESP, 100, true, sent, PKT_BATCH), 0);
+        run(&pair->far, FRAMES);
+        silence(pair);
+        assert_int_equal(io_outer_count(pair->far.outer, IO_OUTER_COUNT_RECEIVED), 2 + round * FRAMES);
+        uint64_t all = io_outer_count(pair->far.outer, IO_OUTER_COUNT_LOST_RING);
+        assert_in_range(all - lost, 1, 1024);
+        lost = all;
+    }
+}
+
+/* By raw socket (no DF) and by ring: what finds no buffer has been received, and is dropped. */
+static void without_buffers_all_is_counted(void **state)
+{
+    static struct pkt *held[8192];
+    struct pair *pair = both(state);
+    size_t n = 0;
+    while (n < ARRAY_LEN(held) && (held[n] = pkt_get(pair->far.pool, false)))
+        n++;
+    assert_true(n < ARRAY_LEN(held));
+    for (unsigned df = 0; df < 2; df++) {
+        assert_int_equal(send_numbers(pair, false, PKT_TO_ESP, 100, df, 0, 3), 0);
+        silence(pair);
+        assert_int_equal(io_outer_count(pair->far.outer, IO_OUTER_COUNT_RECEIVED), 3 + 3 * df);
+        assert_int_equal(io_outer_count(pair->far.outer, IO_OUTER_COUNT_DROP_POOL), 3 + 3 * df);
+    }
+    while (n)
+        pkt_put(pair->far.pool, held[--n]);
+}
+
 /* A cable pulled and plugged: the neighbour is forgotten, the kernel finds it again. */
 static void ways_follow_the_link(void **state)
 {
@@ -503,6 +541,8 @@ int main(void)
         T(ipv6_goes_out_by_the_packet_socket),
         T(long_packets_come_by_the_raw_socket),
         T(a_packet_alone_after_many),
+        T(a_full_ring_is_counted),
+        T(without_buffers_all_is_counted),
         T(ways_follow_the_link),
         T(broken_and_foreign_frames_stay_out),
         T(every_header_adds_up),
