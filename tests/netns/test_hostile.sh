@@ -1,6 +1,7 @@
 #!/bin/bash
 # Packets that nobody should send, by the hundred thousand, while both tunnels carry traffic: no ping is lost, every packet is counted,
-# nothing grows. ADIT_HOSTILE_SECONDS: of each flood (4; make soak: 300), ADIT_HOSTILE_SEED, ADIT_HOSTILE_RATE: packets a second.
+# nothing grows. By raw sockets and by packet sockets, by one thread and by two. ADIT_HOSTILE_SECONDS: of each flood (4, with packet sockets
+# and threads half of it; make soak: 300), ADIT_HOSTILE_SEED, ADIT_HOSTILE_RATE: packets a second.
 # shellcheck disable=SC2016,SC2317  # $ for eval; functions called by name
 . "$(dirname "$0")/lab.sh"
 . "$(dirname "$0")/tap.sh"
@@ -10,7 +11,9 @@ SECONDS_OF=${ADIT_HOSTILE_SECONDS:-4}
 SEED=${ADIT_HOSTILE_SEED:-$(date +%s)}
 RATE=${ADIT_HOSTILE_RATE:-100000}
 FLOOD=$LAB_BUILD/tests/flood
-IPSEC='ipsec=replay_protection: true'
+HALF=$(((SECONDS_OF + 1) / 2))
+CONF=('ipsec=replay_protection: true' 'gre=keepalive: false')
+PACKET=('outer=mode: packet' 'ipsec=replay_protection: true, outer: {df: set}' 'gre=keepalive: false, outer: {df: set}')
 IN_KERNEL='ReasmReqds ReasmOKs ReasmFails InHdrErrors InAddrErrors InDiscards InUnknownProtos'
 
 setup() {
@@ -33,16 +36,21 @@ table inet end {
 NFT
 }
 
-# begin [KEY=TEXT of lab_customer_conf...]: aditd, its tunnels, and a capture of good packets to be repeated and spoiled.
+# begin [KEY=TEXT of lab_conf, or KEY.KEY=TEXT of lab_customer_conf...]: aditd, its tunnels, and a capture of good packets to be repeated and
+# spoiled.
 begin() {
+    local arg conf=("${CONF[@]}") customer=()
+    for arg; do
+        case ${arg%%=*} in *.*) customer+=("$arg") ;; *) conf+=("$arg") ;; esac
+    done
     mkdir -p "$LAB_DIR/conf"
     [ ! -s "$LAB_DIR/aditd/pid" ] || lab_aditd_stop >/dev/null
-    lab_conf "$IPSEC" gre='keepalive: false' | sed -e "s/endpoints: \[/&2001:db8:5::2, /" -e '/name: acme-gre,/{p
+    lab_conf "${conf[@]}" | sed -e "s/endpoints: \[/&2001:db8:5::2, /" -e '/name: acme-gre,/{p
         s/name: acme-gre, type: gre, endpoint: [^,]*, customer_endpoint: [^,]*, .*/name: acme-gre6, type: gre, endpoint: "2001:db8:5::2", customer_endpoint: "2001:db8:9::3"}/}' \
         >"$LAB_DIR/test.yaml"
     lab_aditd_start "$LAB_DIR/test.yaml"
     lab_capture good edge eth0 "dst $LAB_EDGE and (proto 47 or proto 50 or udp)"
-    up "$@"
+    up "${customer[@]}"
     pings 20
     lab_gre_ping 20 10.0.0.2
     ns lan1 timeout 20 iperf3 -c 10.0.0.2 -n 500K >/dev/null
@@ -60,9 +68,10 @@ flood_end() {
 }
 of_flood() { sed -n "s/.* $2 \([0-9]*\).*/\1/p" "$LAB_DIR/$1/log" | tail -n 1; }
 
-# What the kernel lost on the way to aditd: of full sockets, of the cable.
+# What the kernel lost on the way to aditd: of full sockets and rings, of the cable.
 lost_in_kernel() {
     ns edge awk 'FNR > 1 { n += $NF } END { print n + 0 }' /proc/net/{raw,raw6,udp,udp6}
+    lab_ctl status --json | jq .sockets.lost_ring
     lab_ip edge -s -j link show eth0 | jq '.[0].stats64.rx.dropped'
     lab_ip internet -s -j link show wan0 | jq '.[0].stats64.tx.dropped'
 }
@@ -73,7 +82,7 @@ in_kernel() { ns edge nstat -asz 2>/dev/null | awk -v want=" $IN_KERNEL " '{ n =
 received() { jq '.sockets.received'; }
 accounted() {
     jq '.sockets as $s | (.drops | del(.no_route, .no_sa, .too_big, .send) | add // 0) as $drops |
-        .ike.received + .packets_in + $drops + $s.keepalive + $s.drop_destination + $s.drop_header + $s.drop_short + $s.drop_truncated'
+        .ike.received + .packets_in + $drops + $s.keepalive + $s.drop_destination + $s.drop_header + $s.drop_pool + $s.drop_short + $s.drop_truncated'
 }
 same_number() {
     local status
@@ -112,10 +121,19 @@ good_traffic_end() {    # KERNEL: packets that it lost since
     at_least 'Mbit/s meanwhile' "$(lab_mbits <"$LAB_DIR/tcp/log")" 5
 }
 
+# The sockets are what the configuration says, and every thread has had its part.
+threads_and_rings() {    # WORKERS RINGS
+    local idle
+    equal 'packet sockets' "$(ns edge ss -0pnH | grep -c "pid=$(lab_pid aditd),")" $((2 * $2))
+    idle=$(lab_ctl status --json | jq -c '[.workers[] | select(.from_network < 100)]')
+    equal 'workers' "$(lab_ctl status --json | jq '.workers | length')" "$1"
+    equal 'idle threads' "$idle" '[]'
+}
+
 # Alone: what was sent, what the sockets got and what was made of it are compared number by number.
-test_every_hostile_packet_is_accounted_for() {
+accounted_for() {    # [KEY=TEXT...]
     local before got lost
-    begin
+    begin "$@"
     lab_wait_for 2 same_number
     before=$(lab_ctl status --json | received) lost=$(lost)
     flood alone "$RATE"
@@ -131,6 +149,17 @@ test_every_hostile_packet_is_accounted_for() {
     at_least 'inner packets that were let through' "$(ns acme nft -j list counter inet end arrived | jq '.nftables[] | select(.counter) | .counter.packets')" 100
     log_is_calm $((SECONDS_OF + 10))
     pings 20
+}
+test_every_hostile_packet_is_accounted_for() { accounted_for; }
+test_every_hostile_packet_in_packet_mode() {
+    local SECONDS_OF=$HALF
+    accounted_for "${PACKET[@]}"
+    threads_and_rings 0 1
+}
+test_every_hostile_packet_with_two_workers() {
+    local SECONDS_OF=$HALF
+    accounted_for workers=2
+    threads_and_rings 2 0
 }
 
 # The same while everything else goes on.
@@ -160,6 +189,16 @@ under_fire() {    # RATE [KEY=TEXT...]
 }
 test_raw_esp_and_gre_under_fire() { under_fire "$RATE"; }
 test_esp_in_udp_under_fire() { under_fire "$RATE" conn.encap=yes; }
+test_packet_mode_under_fire() {
+    local SECONDS_OF=$HALF
+    under_fire "$RATE" "${PACKET[@]}"
+    threads_and_rings 0 1
+}
+test_packet_mode_with_two_workers_under_fire() {
+    local SECONDS_OF=$HALF
+    under_fire "$RATE" "${PACKET[@]}" workers=2
+    threads_and_rings 2 2
+}
 
 # Out of the account's namespace: anything at all, and super-packets whose headers lie.
 test_hostile_packets_and_super_packets_out_of_the_tun() {
@@ -200,5 +239,6 @@ test_all_of_it_under_sanitizers() {
 }
 
 echo "# ADIT_HOSTILE_SEED=$SEED"
-tap_main setup test_every_hostile_packet_is_accounted_for test_raw_esp_and_gre_under_fire test_esp_in_udp_under_fire \
-    test_hostile_packets_and_super_packets_out_of_the_tun test_all_of_it_under_sanitizers
+tap_main setup test_every_hostile_packet_is_accounted_for test_every_hostile_packet_in_packet_mode \
+    test_every_hostile_packet_with_two_workers test_raw_esp_and_gre_under_fire test_esp_in_udp_under_fire test_packet_mode_under_fire \
+    test_packet_mode_with_two_workers_under_fire test_hostile_packets_and_super_packets_out_of_the_tun test_all_of_it_under_sanitizers
