@@ -62,6 +62,11 @@ static bool give_gre(struct world *w, const char *gre_hex, uint32_t mtu)
 
 #define GRE_PLAIN "00000800 45000578"
 
+static void send_one(struct world *w, uint32_t tunnel)
+{
+    world_tun(w, EDGE, ip_packet("10.9.0.1", tunnel == GRE_TUNNEL ? "10.2.0.1" : "10.1.0.1", IP_PROTO_UDP, 8));
+}
+
 /* Of a GRE tunnel inside ESP no such packet was ever seen outside. */
 static void gre_inside_esp_is_never_quoted(void **state)
 {
@@ -70,6 +75,22 @@ static void gre_inside_esp_is_never_quoted(void **state)
     t.protect = IPSEC_TUNNEL;
     world_set(w, EDGE, &t);
     assert_false(give_gre(w, GRE_PLAIN, 1300));
+}
+
+/* Its path is its carrier's, and ends its time with the first packet of either. */
+static void gre_inside_esp_forgets_too(void **state)
+{
+    struct world *w = *state;
+    struct tunnel_policy t = world_gre(EDGE);
+    t.protect = IPSEC_TUNNEL;
+    world_set(w, EDGE, &t);
+    world_up(w, GCM256, 4, false, 4);
+    assert_true(give(w, 4, icmp_of(EDGE4, PEER4, IP_PROTO_ESP, hex("22222222 00000001"), 1400)));
+    assert_int_equal(mtu_of(w, GRE_TUNNEL), 1346 - 24);
+    w->now += 600 * NS_PER_S;
+    send_one(w, GRE_TUNNEL);
+    assert_int_equal(mtu_of(w, IPSEC_TUNNEL), 1446);
+    assert_int_equal(mtu_of(w, GRE_TUNNEL), 1446 - 24);
 }
 
 /* An SA may be there before the tables with its tunnel are. */
@@ -254,11 +275,6 @@ static void gre_over_ipv6(void **state)
 
 /* ---- time --------------------------------------------------------------------------------------------------------- */
 
-static void send_one(struct world *w, uint32_t tunnel)
-{
-    world_tun(w, EDGE, ip_packet("10.9.0.1", tunnel == GRE_TUNNEL ? "10.2.0.1" : "10.1.0.1", IP_PROTO_UDP, 8));
-}
-
 static void forgotten_after_ten_minutes(void **state)
 {
     struct world *w = *state;
@@ -441,6 +457,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, world_open, world_close)
     const struct CMUnitTest tests[] = {
         T(gre_inside_esp_is_never_quoted),
+        T(gre_inside_esp_forgets_too),
         T(esp_of_a_tunnel_not_yet_published),
         T(gre_path_is_lowered),
         T(never_raised),
