@@ -250,6 +250,26 @@ static void index_survives_churn(void **state)
     }
 }
 
+static void no_sa_has_number_zero(void **state)
+{
+    struct world *w = *state;
+    for (int in = 0; in < 2; in++) {
+        struct child_sa c = world_child(EDGE, GCM256);
+        *(in ? &c.spi_in : &c.spi_out) = 0;
+        assert_int_equal(dp_child_up(w->dp[EDGE], w->now, &c), RC_RANGE);
+    }
+}
+
+static void retiring_lengthens_no_life(void **state)
+{
+    struct world *w = *state;
+    struct child_sa c = world_child(EDGE, GCM256);
+    c.hard_expiry = w->now + 10;
+    OK(dp_child_up(w->dp[EDGE], w->now, &c));
+    dp_child_retire(w->dp[EDGE], c.spi_in, w->now + 20);
+    assert_true(sa_find_in(w->dp[EDGE]->by_in, c.spi_in)->hard_expiry == w->now + 10);
+}
+
 /* Two wait for the peer to use them, and what they replace is done: the newest of them. */
 static void newest_of_those_that_wait(void **state)
 {
@@ -438,6 +458,8 @@ int main(void)
         T(retired_takes_what_was_on_its_way),
         T(rekey_without_the_old_one),
         T(newest_that_matches),
+        T(no_sa_has_number_zero),
+        T(retiring_lengthens_no_life),
         T(newest_of_those_that_wait),
         T(child_up_refuses),
         T(index_survives_churn),
