@@ -406,6 +406,21 @@ static void seen_waits_for_room(void **state)
     assert_int_equal(events_of_one(w, "192.0.2.2", PKT_FROM_ESP, e), 0);
 }
 
+/* Likewise that its numbers come to an end. */
+static void soft_limit_waits_for_room(void **state)
+{
+    struct world *w = *state;
+    world_up(w, GCM256, 4, false, 4);
+    sa_find_in(w->dp[EDGE]->by_in, SPI_EDGE)->seq = SEQ_SOFT;
+    w->w[EDGE]->event_in = EVENTS;
+    assert_int_equal(world_tun(w, EDGE, ip_packet(INNER4, IP_PROTO_UDP, 20))->verdict, PKT_TO_ESP);
+    w->w[EDGE]->event_in = 0;
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(world_tun(w, EDGE, ip_packet(INNER4, IP_PROTO_UDP, 20))->verdict, PKT_TO_ESP);
+        assert_int_equal(take_events(w, EDGE, DP_EVENT_SA_SOFT), i == 0);
+    }
+}
+
 static void forged_source_moves_nothing(void **state)
 {
     struct world *w = *state;
@@ -468,6 +483,7 @@ int main(void)
         T(raw_esp_has_no_port),
         T(replay_nominates_nothing),
         T(seen_waits_for_room),
+        T(soft_limit_waits_for_room),
         T(forged_source_moves_nothing),
         T(what_cannot_be_sealed_never_leaves),
     };
