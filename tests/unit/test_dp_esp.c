@@ -301,17 +301,10 @@ static void batch_of_strangers(void **state)
     assert_int_equal(info.packets_in, 1);
 }
 
-/* An SA may be there before the tables with its tunnel are. */
 static void tunnel_not_yet_published(void **state)
 {
     struct world *w = *state;
-    struct tunnel_policy t = world_ipsec(EDGE);
-    t.tunnel = 60;
-    t.interface4 = t.interface6 = (struct prefix){0};
-    OK(dp_tunnel_set(w->dp[EDGE], &t));
-    struct child_sa c = world_child(EDGE, GCM256);
-    c.tunnel = 60;
-    OK(dp_child_up(w->dp[EDGE], w->now, &c));
+    world_up_early(w);
     struct span in = ip_packet("10.1.0.1", "10.9.0.1", IP_PROTO_UDP, 20);
     struct pkt *p = give_text(w, 1, text_of(in, "01 02 02 04"));
     assert_dropped(w, EDGE, p, DP_REASON_ESP_UNKNOWN_SPI);

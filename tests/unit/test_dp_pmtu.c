@@ -93,17 +93,10 @@ static void gre_inside_esp_forgets_too(void **state)
     assert_int_equal(mtu_of(w, GRE_TUNNEL), 1446 - 24);
 }
 
-/* An SA may be there before the tables with its tunnel are. */
 static void esp_of_a_tunnel_not_yet_published(void **state)
 {
     struct world *w = *state;
-    struct tunnel_policy t = world_ipsec(EDGE);
-    t.tunnel = 60;
-    t.interface4 = t.interface6 = (struct prefix){0};
-    OK(dp_tunnel_set(w->dp[EDGE], &t));
-    struct child_sa c = world_child(EDGE, GCM256);
-    c.tunnel = 60;
-    OK(dp_child_up(w->dp[EDGE], w->now, &c));
+    world_up_early(w);
     struct span quoted = hex("22222222 00000001");
     assert_false(give(w, 4, icmp_of(EDGE4, PEER4, IP_PROTO_ESP, quoted, 1400)));
     OK(dp_publish(w->dp[EDGE]));

@@ -227,6 +227,17 @@ void world_up(struct world *w, struct esp_alg alg, uint8_t outer_family, bool ud
     }
 }
 
+void world_up_early(struct world *w)
+{
+    struct tunnel_policy t = world_ipsec(EDGE);
+    t.tunnel = 60;
+    t.interface4 = t.interface6 = (struct prefix){0};
+    OK(dp_tunnel_set(w->dp[EDGE], &t));
+    struct child_sa c = world_child(EDGE, GCM256);
+    c.tunnel = 60;
+    OK(dp_child_up(w->dp[EDGE], w->now, &c));
+}
+
 /* ---- packets ---------------------------------------------------------------------------------- */
 
 struct pkt_outer world_outer(enum side to, uint8_t family)

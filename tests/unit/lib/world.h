@@ -58,6 +58,8 @@ void world_route(struct world *w, enum side side, const char *prefix, uint32_t t
 struct child_sa world_child(enum side side, struct esp_alg alg); /* 0.0.0.0/0 both ways, raw ESP */
 void world_selectors(struct child_sa *c, const char *local, const char *remote);
 void world_up(struct world *w, struct esp_alg alg, uint8_t outer_family, bool udp, uint8_t inner_family);
+/* The edge's SA of a tunnel that is set, and of which the tables do not know yet. */
+void world_up_early(struct world *w);
 
 /* Give one packet to a side. What came out is w->out; returns the first one. The caller frees by world_done(). */
 struct pkt *world_tun(struct world *w, enum side side, struct span packet);
