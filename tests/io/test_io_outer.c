@@ -37,8 +37,8 @@ static void runs_keep_every_packet(void **state)
                 for (size_t i = 0; i < rows[r].n; i++, n++)
                     assert_got(&p->got[first + n], rows[r].size, round * 100 + (uint32_t)n, rows[r].tos);
             assert_int_equal(p->longest, 41); /* it went as one, and came as one */
-            assert_int_equal(p->got[first].outer.df,
-                             family); /* nobody fragments IPv6; of UDP over IPv4 it is not told */
+            /* nobody fragments IPv6; of UDP over IPv4 it is not told */
+            assert_int_equal(p->got[first].outer.df, family);
         }
     assert_int_equal(io_outer_count(p->outer, IO_OUTER_COUNT_RECEIVED), p->n);
 }
